@@ -154,7 +154,7 @@ async fn what_a_viewer_may_not_do_can_be_reached_and_says_why() {
 }
 
 /// Light and dark: nothing is found, nothing has to be scrolled sideways, and a picture is kept.
-async fn assert_both_themes(chrome: &Chrome, name: &str, width: u32) {
+pub(crate) async fn assert_both_themes(chrome: &Chrome, name: &str, width: u32) {
     for (dark, theme) in [(false, "light"), (true, "dark")] {
         chrome.dark(dark).await;
         let size = chrome.run("return document.documentElement.scrollWidth").await;

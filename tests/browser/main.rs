@@ -4,13 +4,20 @@
 //! `chromium` and `chromedriver` have to be installed; without them the tests fail.
 
 mod accessible;
+mod charts;
 mod chrome;
 mod connector;
 mod demos;
 mod explain;
 mod faults;
+mod guide;
 mod login;
 mod outage;
+mod pace;
+mod past;
 mod race;
 mod scene;
+mod servers;
 mod tabs;
+mod users;
+mod writes;

@@ -109,6 +109,8 @@ impl Scene {
 
     /// Fills in the form that the browser shows.
     pub(crate) async fn enter_password(&self) {
+        // The tour of the page starts by itself only at a first visit.
+        self.chrome.run("localStorage.setItem('cachefront-guide', 'seen')").await;
         self.chrome.run(&format!("document.querySelector('[name=password]').value = '{PASSWORD}'")).await;
         self.chrome.click("form button").await;
         self.chrome.shows("#connection", "live", PATIENCE).await;

@@ -18,6 +18,7 @@ async fn the_contract_holds_on_servers() {
 async fn the_contract_holds(place: Place) {
     let world = World::start(place, |launch| launch).await;
     users(&world).await;
+    chosen_ids(&world).await;
     lists(&world).await;
     looks(&world).await;
     control(&world, place).await;
@@ -31,7 +32,7 @@ async fn users(world: &World) {
     let id = user["id"].as_u64().expect("an id");
     assert_eq!(created.header("location"), format!("/users/{id}"));
     assert!(created.header("cachefront-token").contains(':'));
-    assert_eq!(user.as_object().expect("an object").len(), 4);
+    assert_eq!((user.as_object().expect("an object").len(), &user["status"]), (5, &json!("active")));
     let updated_at = user["updated_at"].as_str().expect("a time");
     let form: String = updated_at.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(form, "0000-00-00T00:00:00.000000Z");
@@ -51,12 +52,45 @@ async fn users(world: &World) {
     assert!(api.put(&format!("/users/{grace}"), &change).await.expect(409)["detail"].is_string());
     assert_eq!(api.put("/users/4294967296", &change).await.expect(404), json!({ "detail": "User not found" }));
 
+    // A status is one of four, and stays where a write does not name one.
+    for (status, expected) in [(json!("suspended"), "suspended"), (json!(null), "suspended"), (json!("trial"), "trial")]
+    {
+        let body = json!({ "name": "Grace", "email": "grace@example.org", "status": status });
+        assert_eq!(api.put(&format!("/users/{grace}"), &body).await.expect(200)["status"], expected);
+    }
+    let refused = json!({ "name": "Grace", "email": "grace@example.org", "status": "gone" });
+    let refused = api.put(&format!("/users/{grace}"), &refused).await.expect(422);
+    assert_eq!(refused["detail"][0]["loc"], json!(["body", "status"]), "{refused}");
+
     let deleted = api.delete(&format!("/users/{grace}")).await;
     assert_eq!(deleted.expect(204), serde_json::Value::Null);
     assert!(deleted.header("cachefront-token").contains(':'));
     assert_eq!(api.delete(&format!("/users/{grace}")).await.expect(404), json!({ "detail": "User not found" }));
     // Two addresses that differ in case are two addresses.
     api.add("ADA", "ADA@king.example.org").await;
+}
+
+/// An id can be chosen, once; that it was known to be missing ends with the commit.
+async fn chosen_ids(world: &World) {
+    let api = &world.api;
+    api.get("/users/700").await.expect(404);
+    let created = api.post("/users", &json!({ "id": 700, "name": "Lin", "email": "lin@example.org" })).await;
+    assert_eq!((&created.expect(201)["id"], created.header("location")), (&json!(700), "/users/700"));
+    wait::until_async("the new user is found", PATIENCE, async || api.get("/users/700").await.status == 200).await;
+    for (id, email, what) in [(700, "eve@example.org", "id is taken"), (701, "lin@example.org", "address is taken")] {
+        let refused = api.post("/users", &json!({ "id": id, "name": "Eve", "email": email })).await.expect(409);
+        assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(what)), "{refused}");
+    }
+    assert_eq!(api.get("/users/700").await.expect(200)["name"], "Lin");
+    for wrong in [json!(0), json!(-1), json!(1.5), json!("7"), json!(9_007_199_254_740_992_u64)] {
+        let body = json!({ "id": wrong, "name": "Eve", "email": "eve@example.org" });
+        let refused = api.post("/users", &body).await.expect(422);
+        assert_eq!(refused["detail"][0]["loc"], json!(["body", "id"]), "{refused}");
+    }
+    let next = api.post("/users", &json!({ "id": null, "name": "Eve", "email": "eve@example.org" })).await.expect(201);
+    assert!(next["id"].as_u64() > Some(700), "{next}");
+    let fixed = api.put("/users/700", &json!({ "id": 701, "name": "Lin", "email": "lin@example.org" })).await;
+    assert_eq!(fixed.expect(422)["detail"][0]["loc"], json!(["body", "id"]));
 }
 
 async fn lists(world: &World) {

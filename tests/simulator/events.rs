@@ -72,7 +72,10 @@ async fn changes_of_other_programs_the_mode_and_the_pipeline_are_reported() {
         assert_eq!(keys, expected, "{place:?}");
         assert!(change["position"].as_str().is_some_and(|position| position.contains(':')), "{change}");
         assert!(change["lag_ms"].is_number(), "{change}");
-        assert_eq!(change.as_object().map(serde_json::Map::len), Some(5));
+        assert_eq!(change.as_object().map(serde_json::Map::len), Some(6));
+        let times =
+            ["committed_us", "received_us", "visible_us", "applied_us"].map(|name| change["times"][name].as_u64());
+        assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{change}");
 
         world.other.execute(&format!("DELETE FROM users WHERE id = {id}")).await;
         assert_eq!(stream.next("change").await["op"], "delete");

@@ -224,6 +224,8 @@ fn run(launch: &Launch, dir: &TempDir, [api, ui, consumer]: [SocketAddr; 3]) -> 
         .env("CACHEFRONT_CONSUMER_ADDR", consumer.to_string())
         .env("CACHEFRONT_API_URL", format!("http://{api}"))
         .env("CACHEFRONT_DATA_DIR", dir.path().join("data"))
+        // Tests count ids and rows from nothing.
+        .env("CACHEFRONT_SAMPLE_USERS", "false")
         .envs(launch.environment.iter().map(|(name, value)| (name, value)))
         .args(&launch.arguments);
     Process::start("simulator", command, dir.path()).expect("the simulator can be started")

@@ -17,7 +17,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::error::{ApiError, ErrorBody, ProblemsBody};
-use super::{control, faults, health, inspect, stream, users};
+use super::{control, faults, health, inspect, servers, stream, users, writes};
 
 /// Content security policy of Swagger UI, which sets inline styles. Scripts come from this program only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -40,6 +40,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         inspect::invalidate,
         inspect::empty,
         inspect::consistency,
+        servers::list,
+        servers::read,
         faults::show,
         faults::set,
         faults::clear,
@@ -48,6 +50,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
         control::history,
         control::pipeline,
         stream::events,
+        writes::list,
         health::healthz,
         health::readyz,
         health::metrics,

@@ -112,6 +112,9 @@ impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match &error {
             DbError::EmailTaken => Self::new(StatusCode::CONFLICT, "This e-mail address is taken"),
+            DbError::IdTaken => {
+                Self::new(StatusCode::CONFLICT, "This id is taken: choose another one, or leave it out")
+            }
             // A retry does not help, and the request is valid: neither 503 nor 4xx.
             DbError::NoIdLeft => Self::new(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user"),
             DbError::VersionMismatch => Self::new(StatusCode::PRECONDITION_FAILED, "The mode was changed in between"),

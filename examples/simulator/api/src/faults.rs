@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use simulator_model::faults::FaultState;
+use simulator_model::server_name::ServerName;
 use utoipa::ToSchema;
 
 use super::caller::Caller;
@@ -30,6 +31,8 @@ pub(crate) struct FaultBody {
     database_delay_ms: u64,
     #[schema(maximum = 10_000)]
     replica_lag_ms: u64,
+    /// One of the servers that `GET /servers` lists.
+    bus_cut: Option<ServerName>,
 }
 
 /// Which faults are switched on.
@@ -53,7 +56,7 @@ pub(crate) async fn set(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<FaultState>, ApiError> {
-    change(&api, caller, body.faults()?).await
+    change(&api, caller, body.faults(&api.servers)?).await
 }
 
 /// Switches everything off.

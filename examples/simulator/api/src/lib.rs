@@ -17,10 +17,12 @@ mod query;
 mod request;
 mod responses;
 pub mod serve;
+mod servers;
 mod state;
 mod stream;
 mod trace;
 mod users;
+mod writes;
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -53,9 +55,12 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cache/users/{id}", get(inspect::show).delete(inspect::invalidate))
         .route("/consistency", get(inspect::consistency))
         .route("/faults", get(faults::show).put(faults::set).delete(faults::clear))
+        .route("/servers", get(servers::list))
+        .route("/servers/{server}/users/{id}", get(servers::read))
         .route("/modes/history", get(control::history))
         .route("/mode", get(control::mode).put(control::set_mode))
         .route("/pipeline", get(control::pipeline))
+        .route("/writes", get(writes::list))
         .route("/events", get(stream::events))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)

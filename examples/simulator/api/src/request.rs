@@ -8,8 +8,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use cachefront::{Get, POSITION_TEXT_BYTES_MAX, Position};
 use serde_json::Value;
-use simulator_model::domain::{Mode, UserInput};
+use simulator_model::domain::{CHOSEN_ID_MAX, Mode, Status, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
+use simulator_model::server_name::ServerName;
+use simulator_model::servers::Servers;
 
 use super::body::{BODY_BYTES_MAX, BodyFault};
 use super::error::{ApiError, Place, Problem};
@@ -159,7 +161,7 @@ impl Parameters {
     }
 }
 
-fn positive(loc: &[&str], text: &str) -> Result<u64, Problem> {
+pub(crate) fn positive(loc: &[&str], text: &str) -> Result<u64, Problem> {
     let number = integer(loc, text)?;
     if number <= 0 {
         return Err(Problem::new(loc, "Input should be greater than 0", "greater_than"));
@@ -229,16 +231,26 @@ impl JsonBody {
     /// 422 with every field that is wrong.
     pub(crate) fn user_input(self) -> Result<UserInput, ApiError> {
         let mut fields = Fields::of(self.0)?;
-        let (name, email) = (fields.text("name"), fields.text("email"));
-        fields.finish()?;
-        Ok(UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default() })
+        let input = fields.user();
+        fields.finish().map(|()| input)
+    }
+
+    /// Validates the fields of a new user: the chosen id, if there is one, and the others.
+    ///
+    /// # Errors
+    /// As [`JsonBody::user_input`].
+    pub(crate) fn new_user(self) -> Result<(Option<u64>, UserInput), ApiError> {
+        let mut fields = Fields::of(self.0)?;
+        let id = fields.id();
+        let input = fields.user();
+        fields.finish().map(|()| (id, input))
     }
 
     /// Validates the switches of the faults; those that are absent are off.
     ///
     /// # Errors
     /// As [`JsonBody::user_input`].
-    pub(crate) fn faults(self) -> Result<FaultState, ApiError> {
+    pub(crate) fn faults(self, servers: &Servers) -> Result<FaultState, ApiError> {
         let mut fields = Fields::of(self.0)?;
         let state = FaultState {
             pause_consumer: fields.switch("pause_consumer"),
@@ -248,6 +260,7 @@ impl JsonBody {
             store_cut: fields.switch("store_cut"),
             database_delay_ms: fields.number("database_delay_ms", DELAY_MS_MAX),
             replica_lag_ms: fields.number("replica_lag_ms", DELAY_MS_MAX),
+            bus_cut: fields.server("bus_cut", servers),
         };
         fields.finish().map(|()| state)
     }
@@ -325,22 +338,70 @@ impl Fields {
         }
     }
 
+    fn user(&mut self) -> UserInput {
+        let (name, email, status) = (self.text("name"), self.text("email"), self.status());
+        UserInput { name: name.unwrap_or_default(), email: email.unwrap_or_default(), status }
+    }
+
+    /// Takes the status of a user; `None` if it is absent or null.
+    fn status(&mut self) -> Option<Status> {
+        let value = self.left.remove("status").filter(|value| !value.is_null())?;
+        let status = value.as_str().and_then(|text| text.parse().ok());
+        if status.is_none() {
+            let names = Status::ALL.map(|status| format!("'{}'", status.as_str())).join(", ");
+            self.problems.push(Problem::new(&["body", "status"], format!("Input should be one of {names}"), "enum"));
+        }
+        status
+    }
+
+    /// Takes the id of a new user; `None` if it is absent or null.
+    fn id(&mut self) -> Option<u64> {
+        match self.left.get("id") {
+            None => None,
+            Some(Value::Null) => {
+                self.left.remove("id");
+                None
+            }
+            Some(_) => Some(self.integer("id", 1, CHOSEN_ID_MAX)),
+        }
+    }
+
     /// Takes an integer up to `max`; zero if absent.
     fn number(&mut self, name: &str, max: u64) -> u64 {
-        let Some(value) = self.left.remove(name) else { return 0 };
+        if self.left.contains_key(name) { self.integer(name, 0, max) } else { 0 }
+    }
+
+    /// Takes an integer within these bounds; returns `min` if it is wrong.
+    fn integer(&mut self, name: &str, min: u64, max: u64) -> u64 {
+        let value = self.left.remove(name).unwrap_or_default();
         let loc = ["body", name];
         // As in JSON Schema, 64.0 is an integer. A number that an f64 cannot hold exactly is far beyond `max`.
         let whole = value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
         let problem = match value.as_u64().or(whole.map(|number| number as u64)) {
+            Some(number) if number < min => {
+                Problem::new(&loc, format!("Input should be greater than or equal to {min}"), "greater_than_equal")
+            }
             Some(number) if number <= max => return number,
             Some(_) => Problem::new(&loc, format!("Input should be less than or equal to {max}"), "less_than_equal"),
             None if value.as_f64().is_some_and(|number| number < 0.0) => {
-                Problem::new(&loc, "Input should be greater than or equal to 0", "greater_than_equal")
+                Problem::new(&loc, format!("Input should be greater than or equal to {min}"), "greater_than_equal")
             }
             None => Problem::new(&loc, "Input should be a valid integer", "int_type"),
         };
         self.problems.push(problem);
-        0
+        min
+    }
+
+    /// Takes the name of one of these servers; `None` if absent or null.
+    fn server(&mut self, name: &str, servers: &Servers) -> Option<ServerName> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        let found = value.as_str().and_then(|text| servers.names().find(|name| name.as_str() == text));
+        if found.is_none() {
+            let all: Vec<&str> = servers.names().map(ServerName::as_str).collect();
+            let msg = format!("Input should be null or one of the servers here: {}", all.join(", "));
+            self.problems.push(Problem::new(&["body", name], msg, "enum"));
+        }
+        found
     }
 
     fn finish(mut self) -> Result<(), ApiError> {

@@ -90,12 +90,30 @@ impl IntoResponses for NoSuchUser {
     }
 }
 
+/// Responses of a route that names an app server, which may not exist.
+pub(crate) struct NoSuchServer;
+
+impl IntoResponses for NoSuchServer {
+    fn responses() -> Responses {
+        errors(&[(404, "There is no such server")])
+    }
+}
+
 /// Responses of the route that adds a user.
 pub(crate) struct NoIdLeft;
 
 impl IntoResponses for NoIdLeft {
     fn responses() -> Responses {
         errors(&[(507, "There is no id left for a new user")])
+    }
+}
+
+/// Responses of the route that adds a user, whose id may be chosen.
+pub(crate) struct IdOrEmailTaken;
+
+impl IntoResponses for IdOrEmailTaken {
+    fn responses() -> Responses {
+        errors(&[(409, "The id or the e-mail address is taken: the text says which")])
     }
 }
 

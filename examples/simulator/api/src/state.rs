@@ -13,6 +13,8 @@ use simulator_model::inspector::Inspector;
 use simulator_model::metrics::Metrics;
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::Pipeline;
+use simulator_model::servers::Servers;
+use simulator_model::writes::Writes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +26,9 @@ pub(crate) const STREAMS_MAX: usize = 256;
 pub struct Api {
     pub database: Arc<dyn Database>,
     pub caches: Caches,
+    /// The first one has `caches`.
+    pub servers: Servers,
+    pub writes: Arc<Writes>,
     pub modes: Arc<Modes>,
     pub pipeline: Pipeline,
     pub events: EventHub,

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use cachefront::{ErrorKind, Position};
 use serde::Deserialize;
 use simulator_model::caches::EmailKey;
-use simulator_model::domain::User;
+use simulator_model::domain::{Status, User};
 use utoipa::ToSchema;
 
 use super::cached;
 use super::error::ApiError;
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
-use super::responses::{ChangingChecked, Checked, EmailTaken, NoIdLeft, NoSuchUser, WithBody};
+use super::responses::{ChangingChecked, Checked, EmailTaken, IdOrEmailTaken, NoIdLeft, NoSuchUser, WithBody};
 use super::state::Api;
 
 const LIMIT_DEFAULT: u64 = 50;
@@ -32,6 +32,25 @@ pub(crate) struct UserBody {
     name: String,
     #[schema(min_length = 1, max_length = 255)]
     email: String,
+    /// Without one, a new user is active, and one that is there stays as it is.
+    status: Option<Status>,
+}
+
+/// What a client says about a new user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewUser)]
+#[expect(dead_code, reason = "as for UserBody")]
+pub(crate) struct NewUserBody {
+    /// Chosen by the client. Without one, the database gives the next one.
+    #[schema(minimum = 1, maximum = 9007199254740991_u64)]
+    id: Option<u64>,
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    #[schema(min_length = 1, max_length = 255)]
+    email: String,
+    /// Without one, a new user is active, and one that is there stays as it is.
+    status: Option<Status>,
 }
 
 /// Users straight from the database, or the one with an e-mail address through the cache.
@@ -114,17 +133,18 @@ pub(crate) async fn read(
     })
 }
 
-/// Adds a user.
+/// Adds a user, with an id of the client's choice if it names one.
 #[utoipa::path(
-    post, path = "/users", tag = "users", request_body = UserBody,
+    post, path = "/users", tag = "users", request_body = NewUserBody,
     responses(
         (status = 201, description = "The new user", body = User,
             headers(("Location" = String), ("Cachefront-Token" = String, description = "Contains this commit"))),
-        EmailTaken, NoIdLeft, WithBody,
+        IdOrEmailTaken, NoIdLeft, WithBody,
     )
 )]
 pub(crate) async fn create(State(api): State<Arc<Api>>, body: JsonBody) -> Result<Response, ApiError> {
-    let written = api.database.create(&body.user_input()?).await?;
+    let (id, input) = body.new_user()?;
+    let written = api.database.create(id, &input).await?;
     let mut headers = token_header(written.token.as_ref());
     if let Ok(location) = HeaderValue::from_str(&format!("/users/{}", written.value.id)) {
         headers.insert(header::LOCATION, location);

@@ -207,7 +207,13 @@ mod tests {
 
     #[test]
     fn a_table_names_what_is_stale_and_steers_no_terminal() {
-        let user = User { id: 1, name: "Ada\u{1b}[2J".into(), email: "a@b".into(), updated_at: String::new() };
+        let user = User {
+            id: 1,
+            name: "Ada\u{1b}[2J".into(),
+            email: "a@b".into(),
+            updated_at: String::new(),
+            status: "active".into(),
+        };
         let entry = StaleEntry {
             id: 1,
             key: "users:1".into(),

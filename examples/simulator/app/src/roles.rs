@@ -21,6 +21,8 @@ use simulator_model::inspector::Inspector;
 use simulator_model::metrics::{Metrics, identify, observe_freshness};
 use simulator_model::mode::Modes;
 use simulator_model::pipeline::{self, Pipeline, Report};
+use simulator_model::sample;
+use simulator_model::servers::Servers;
 use simulator_model::settings::Settings;
 use simulator_model::stages::Stages;
 use simulator_panel::Ui;
@@ -72,6 +74,8 @@ pub(crate) async fn api(settings: Settings) -> Result<(), CliError> {
 
 /// Runs the control panel only.
 pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
+    // The API's processes are the app servers.
+    let settings = Settings { servers: 1, ..settings };
     let listener = panel_listener(&settings).await?;
     let mut running = Running::start(&settings, false).await?;
     let printed = running.access.adopt(&settings.passwords).await?;
@@ -86,6 +90,7 @@ pub(crate) async fn ui(settings: Settings) -> Result<(), CliError> {
 
 /// Runs the change capture only.
 pub(crate) async fn consumer(settings: Settings) -> Result<(), CliError> {
+    let settings = Settings { servers: 1, ..settings };
     let listener = match &settings.consumer_addr {
         Some(addr) => Some(Listener::bind("CACHEFRONT_CONSUMER_ADDR", addr).await?),
         None => None,
@@ -171,6 +176,8 @@ fn login_line(printed: Option<&Printed>) -> String {
 struct Running {
     backend: Backend,
     caches: Caches,
+    /// The first one has `caches`.
+    servers: Servers,
     modes: Arc<Modes>,
     access: Arc<Access>,
     inspector: Arc<Inspector>,
@@ -189,12 +196,16 @@ impl Running {
         let metrics = Metrics::install()?;
         let backend = Backend::open(settings).await?;
         let row = backend.database.adopt_mode(settings.mode).await.map_err(|error| database_failed(&error))?;
+        if settings.sample_users {
+            sample::add_users(&*backend.database).await.map_err(|error| database_failed(&error))?;
+        }
         let caches = backend.caches(settings)?;
+        let servers = backend.servers(&caches, settings)?;
         let consumer = match consumes {
             true => Some(Arc::new(Consumer::new(backend.consumer(&caches, row.mode).await?))),
             false => None,
         };
-        let (reads, writes, events) = (caches.clone(), consumer.clone(), backend.events.clone());
+        let (reads, writes, events) = (servers.clone(), consumer.clone(), backend.events.clone());
         let modes = Modes::new(Arc::clone(&backend.database), row, move |row| {
             reads.set_mode(row.mode);
             if let Some(consumer) = &writes {
@@ -218,8 +229,20 @@ impl Running {
             notebook.adopt(&earlier.gaps);
         }
         let experiment = None;
-        let mut running =
-            Self { backend, caches, modes, access, inspector, metrics, consumer, connector, experiment, tasks, stop };
+        let mut running = Self {
+            backend,
+            caches,
+            servers,
+            modes,
+            access,
+            inspector,
+            metrics,
+            consumer,
+            connector,
+            experiment,
+            tasks,
+            stop,
+        };
         running.spawn_tasks();
         running.wait_for_consumer(settings).await?;
         Ok(running)
@@ -249,6 +272,8 @@ impl Running {
         self.tasks.spawn(announcements(Arc::clone(api)));
         self.tasks.spawn(Arc::clone(&self.inspector).run(self.stop.clone()));
         self.tasks.spawn(self.backend.replicate(&self.caches, self.stop.clone()));
+        let (writes, events) = (Arc::clone(&self.backend.writes), self.backend.events.clone());
+        self.tasks.spawn(writes.run(events, Arc::clone(&self.backend.store), self.stop.clone()));
         if let Some(relay) = self.backend.followed.clone() {
             self.tasks.spawn(relay.follow(self.backend.events.clone(), self.stop.clone()));
         }
@@ -293,6 +318,8 @@ impl Running {
         Arc::new(Api {
             database: Arc::clone(&self.backend.database),
             caches: self.caches.clone(),
+            servers: self.servers.clone(),
+            writes: Arc::clone(&self.backend.writes),
             modes: Arc::clone(&self.modes),
             pipeline: self.pipeline(settings),
             events: self.backend.events.clone(),

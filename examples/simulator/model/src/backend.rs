@@ -29,8 +29,11 @@ use crate::kafka_report::Notebook;
 use crate::mode::Modes;
 use crate::pipeline::{Pipeline, StatusStore};
 use crate::replica::Replica;
+use crate::server_name::ServerName;
+use crate::servers::{AppServer, Servers};
 use crate::settings::{self, Settings};
 use crate::stages::StageMeter;
+use crate::writes::Writes;
 
 /// The components, opened and ready.
 #[derive(Debug)]
@@ -54,6 +57,10 @@ pub struct Backend {
     pub hint: String,
     /// Measures the stages of changes, if this process runs the consumer.
     pub stages: Arc<StageMeter>,
+    /// Records what happened to each write.
+    pub writes: Arc<Writes>,
+    /// Without the faults: every app server has its own between itself and the store.
+    true_store: Arc<dyn Store>,
     replica: Arc<Replica>,
     sources: Arc<dyn SourceFactory>,
 }
@@ -72,8 +79,8 @@ impl Backend {
         let faults = Faults::new(Arc::clone(&parts.database));
         // A fault that was on before a restart is on from the first moment.
         faults.refresh().await.map_err(|error| cannot_open("the table cachefront_settings", &error))?;
-        let store: Arc<dyn Store> =
-            Arc::new(LayeredStore::around(StoreFaults::around(parts.store, &faults), StoreMeter::new()));
+        let faulty = StoreFaults::around(Arc::clone(&parts.store), &faults, ServerName::A);
+        let store: Arc<dyn Store> = Arc::new(LayeredStore::around(faulty, StoreMeter::new()));
         let database: Arc<dyn Database> =
             Arc::new(FaultyDatabase { database: Arc::clone(&parts.database), faults: Arc::clone(&faults) });
         Ok(Self {
@@ -82,6 +89,8 @@ impl Backend {
             true_database: parts.database,
             store_admin: StoreAdmin { store: Arc::clone(&store), keys: parts.keys },
             store,
+            true_store: parts.store,
+            writes: Writes::new(Arc::clone(&clock)),
             clock,
             events: parts.events,
             followed: parts.followed,
@@ -100,7 +109,28 @@ impl Backend {
     /// A line that says what is wrong.
     pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
         let table = self.database.users_table();
-        Caches::build(&table, &self.replica, &self.store, &settings.caches).map_err(CliError::from_error)
+        Caches::build(&table, &self.replica, &self.store, &settings.caches, Some(&self.writes))
+            .map_err(CliError::from_error)
+    }
+
+    /// Builds the app servers of this process: `first` has these caches, each further one has caches, process-local tiers and a
+    /// subscription to the bus of its own, over the same store and the same loaders. Metrics are those of the first server.
+    ///
+    /// # Errors
+    /// A line that says what is wrong.
+    pub fn servers(&self, first: &Caches, settings: &Settings) -> Result<Servers, CliError> {
+        let table = self.database.users_table();
+        let first = AppServer { name: ServerName::A, caches: first.clone() };
+        let further = ServerName::ALL.into_iter().take(settings.servers).skip(1).map(|name| {
+            let store: Arc<dyn Store> = Arc::new(StoreFaults::around(Arc::clone(&self.true_store), &self.faults, name));
+            // A cache resolves its metrics when it is built: two servers must not set the same gauges.
+            let caches = ::metrics::with_local_recorder(&::metrics::NoopRecorder, || {
+                Caches::build(&table, &self.replica, &store, &settings.caches, None)
+            });
+            Ok(AppServer { name, caches: caches.map_err(CliError::from_error)? })
+        });
+        let all: Result<Vec<AppServer>, CliError> = std::iter::once(Ok(first)).chain(further).collect();
+        Ok(Servers::new(all?, Arc::clone(&self.faults)))
     }
 
     /// Lets the simulated replica follow the log while the fault switch is on, until `stop`: in every process that loads.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use cachefront::event::RowImage;
 use cachefront::store::Store;
-use cachefront::{Cache, CacheBuilder, Hit, LoadCx, Loader, Local, Result, Tier};
+use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Loader, Local, Result, Tier};
 
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use crate::domain::{DbError, Mode, User};
 use crate::freshness::FreshnessObjective;
 use crate::replica::{self, Replica};
 use crate::settings::CacheOptions;
+use crate::writes::Writes;
 
 /// Size of the process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
@@ -38,15 +39,27 @@ pub struct Caches {
 }
 
 impl Caches {
+    /// Builds the caches. `writes` is notified of the reads by id.
+    ///
     /// # Errors
     /// Those of the caches' builder.
-    pub fn build(table: &str, replica: &Arc<Replica>, store: &Arc<dyn Store>, options: &CacheOptions) -> Result<Self> {
+    pub fn build(
+        table: &str,
+        replica: &Arc<Replica>,
+        store: &Arc<dyn Store>,
+        options: &CacheOptions,
+        writes: Option<&Arc<Writes>>,
+    ) -> Result<Self> {
         let ttl = options.ttl;
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
         let users = builder("users", table, store, options)
             .local(local)
             .loader(ById(Arc::clone(replica)))
             .depends_on(table, user_keys);
+        let users = match writes {
+            Some(writes) => users.observer(Arc::clone(writes)),
+            None => users,
+        };
         let by_email = builder(BY_EMAIL, table, store, options)
             .local(local)
             .loader(ByEmail(Arc::clone(replica)))
@@ -79,6 +92,14 @@ impl Caches {
         let (replica, email) = (Arc::clone(&self.replica), key.email().to_owned());
         let load = move |cx: Arc<LoadCx>| async move { replica.get_by_email_from_primary(&email, &cx).await };
         self.by_email.get_or_load(key, load).bypass().detailed().await
+    }
+
+    /// Returns what a plain read of a user would do in this process, and why. It changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Cache::explain`].
+    pub async fn explain(&self, id: u64) -> Result<Explanation> {
+        self.users.explain(&id).await
     }
 
     /// Sets the mode for reads that start from now on.

@@ -24,28 +24,79 @@ pub struct User {
     /// RFC 3339 in UTC, with microseconds.
     #[schema(example = "2026-01-31T12:00:00.000000Z", format = DateTime)]
     pub updated_at: String,
+    /// One of `trial`, `active`, `suspended` and `closed`, or what another program has written into the column.
+    #[schema(example = "active")]
+    #[serde(default = "Status::unsaid")]
+    pub status: String,
+}
+
+/// The status of a user as clients set it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Trial,
+    #[default]
+    Active,
+    Suspended,
+    Closed,
+}
+
+impl Status {
+    pub const ALL: [Self; 4] = [Self::Trial, Self::Active, Self::Suspended, Self::Closed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trial => "trial",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The status in values and rows of the time before there was one.
+    fn unsaid() -> String {
+        Self::default().as_str().to_owned()
+    }
+}
+
+impl FromStr for Status {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
+    }
 }
 
 impl User {
-    /// Makes a user from a row of the change log.
+    /// Makes a user from a row of the change log. A row that was logged before there was a status is active.
     ///
     /// # Errors
-    /// `Corrupt` if the row lacks a column, or has one of another type.
+    /// `Corrupt` if the row lacks another column, or has one of another type.
     pub fn from_row(row: &RowImage) -> cachefront::Result<Self> {
         Ok(Self {
             id: row.get("id")?,
             name: row.get("name")?,
             email: row.get("email")?,
             updated_at: rfc3339_of(row.get("updated_at")?),
+            status: match row.columns().any(|(name, _)| name == "status") {
+                true => row.get("status")?,
+                false => Status::unsaid(),
+            },
         })
     }
 }
+
+/// The largest id that can be chosen for a new user: every program that reads JSON holds it exactly, and the database has
+/// ids left to give.
+pub const CHOSEN_ID_MAX: u64 = (1 << 53) - 1;
 
 /// A user as a client sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct UserInput {
     pub name: String,
     pub email: String,
+    /// `None` leaves it as it is; a new user is active then.
+    pub status: Option<Status>,
 }
 
 /// How cached entries are kept current.
@@ -204,6 +255,8 @@ pub struct Written<T> {
 pub enum DbError {
     /// Another user has this e-mail address.
     EmailTaken,
+    /// Another user has the id that was chosen.
+    IdTaken,
     /// A new user would need an id above the largest possible one.
     NoIdLeft,
     /// The version of the mode, or of a note, is not the expected one.
@@ -218,6 +271,7 @@ impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EmailTaken => f.write_str("the e-mail address is taken"),
+            Self::IdTaken => f.write_str("the id is taken"),
             Self::NoIdLeft => f.write_str("there is no id left for a new user"),
             Self::VersionMismatch => f.write_str("it was changed by another client"),
             Self::Unavailable(_) => f.write_str("the database is not available"),
@@ -230,7 +284,7 @@ impl std::error::Error for DbError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unavailable(source) | Self::Failed(source) => Some(source.as_ref()),
-            Self::EmailTaken | Self::NoIdLeft | Self::VersionMismatch => None,
+            Self::EmailTaken | Self::IdTaken | Self::NoIdLeft | Self::VersionMismatch => None,
         }
     }
 }
@@ -256,7 +310,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// The name of the table in change events, `database.table`.
     fn users_table(&self) -> String;
 
-    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError>;
+    /// Adds a user with this id, at most [`CHOSEN_ID_MAX`], or with the next one if it is `None`.
+    async fn create(&self, id: Option<u64>, input: &UserInput) -> Result<Written<User>, DbError>;
 
     /// Returns `None` if there is no such user.
     async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError>;

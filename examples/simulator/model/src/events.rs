@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cachefront::{AppliedBatch, AppliedChange, CdcObserver, Timestamp};
+use cachefront::{AppliedBatch, AppliedChange, CdcObserver};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+use crate::change_times::ChangeTimes;
 use crate::stages::StageMeter;
 
 /// A subscriber that lags further behind misses events. They are for display only.
@@ -40,17 +41,20 @@ pub struct ChangeEvent {
     pub position: String,
     /// From the commit until the keys were invalidated; null if the log does not say when it was committed.
     pub lag_ms: Option<f64>,
+    /// When it passed each part.
+    pub times: ChangeTimes,
 }
 
 impl ChangeEvent {
-    fn new(change: &AppliedChange, applied_at: Timestamp) -> Self {
-        let lag = applied_at.since(change.committed_at).as_micros() as f64 / 1e3;
+    fn new(change: &AppliedChange, batch: &AppliedBatch) -> Self {
+        let lag = batch.applied_at.since(change.committed_at).as_micros() as f64 / 1e3;
         Self {
             table: change.table.as_str().to_owned(),
             op: change.operation,
             keys: change.keys.iter().map(|key| key.as_str().to_owned()).collect(),
             position: change.gtid.to_string(),
             lag_ms: change.committed_at.is_known().then_some(lag),
+            times: ChangeTimes::of(change, batch),
         }
     }
 }
@@ -102,7 +106,7 @@ impl CdcObserver for Announcer {
     fn applied(&self, batch: &AppliedBatch) {
         self.stages.note(batch);
         for change in &batch.changes {
-            self.sink.take(Event::new("change", &ChangeEvent::new(change, batch.applied_at)));
+            self.sink.take(Event::new("change", &ChangeEvent::new(change, batch)));
         }
     }
 }

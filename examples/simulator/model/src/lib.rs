@@ -1,9 +1,11 @@
 //! The simulator without its HTTP: users in a database, read through a cache that its change log keeps current.
 //!
 //! - [`domain`]: users, the mode, and the [`Database`](domain::Database) that holds both, implemented in [`db`];
-//! - [`caches`]: how the library is used; [`source`]: change capture for the embedded database;
+//! - [`caches`]: how the library is used; [`servers`]: several app servers in one process, side by side;
+//! - [`source`]: change capture for the embedded database;
 //! - [`backend`]: the components of a role, opened as the [`settings`] say; [`faults`]: what can be broken on purpose;
 //! - [`mode`], [`pipeline`], [`events`]: what all roles agree on and show;
+//! - [`writes`]: what happened to each write, hop by hop;
 //! - [`freshness`]: whether the freshness objective of the caches is met; [`replica`]: a replica that lags;
 //! - [`inspector`]: compares cached entries with the database; [`connect`]: registers and follows Debezium's connector.
 
@@ -11,6 +13,7 @@
 
 pub mod backend;
 pub mod caches;
+pub mod change_times;
 pub mod connect;
 pub mod credentials;
 pub mod db;
@@ -25,9 +28,13 @@ pub mod mode;
 pub mod pipeline;
 pub mod poll;
 pub mod replica;
+pub mod sample;
+pub mod server_name;
+pub mod servers;
 pub mod settings;
 pub mod shared_task;
 pub mod source;
 pub mod stages;
 pub mod viewers;
 pub mod waiting;
+pub mod writes;

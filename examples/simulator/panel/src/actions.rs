@@ -6,7 +6,7 @@ use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use simulator_model::domain::{DbError, Mode, UserInput};
+use simulator_model::domain::{CHOSEN_ID_MAX, DbError, Mode, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 
 use super::login::CurrentUser;
@@ -15,11 +15,16 @@ use super::panel::Panel;
 use super::reply::{refused, refused_as};
 use super::runs::COMPARING;
 use super::tour::Scenario;
+use super::tour::pace::Pace;
 use super::tour::script;
 
 fn failed(error: &DbError) -> Response {
     match error {
         DbError::EmailTaken => refused(StatusCode::CONFLICT, "This e-mail address is taken: choose another one."),
+        DbError::IdTaken => refused(
+            StatusCode::CONFLICT,
+            "This id is taken: choose another one, or leave the field empty for the next one.",
+        ),
         DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
         DbError::VersionMismatch => refused(
             StatusCode::CONFLICT,
@@ -86,15 +91,41 @@ fn wrong(input: &UserInput) -> Option<Response> {
     (!fits).then(|| refused(StatusCode::UNPROCESSABLE_ENTITY, words))
 }
 
+#[derive(Deserialize)]
+pub(super) struct NewUserForm {
+    /// Empty for the next one.
+    #[serde(default)]
+    id: String,
+    #[serde(flatten)]
+    input: UserInput,
+}
+
+/// Returns the id that was chosen, `None` if the field is empty, or why it cannot be an id.
+fn chosen(id: &str) -> Result<Option<u64>, String> {
+    match id.trim() {
+        "" => Ok(None),
+        digits => match digits.parse() {
+            Ok(id) if (1..=CHOSEN_ID_MAX).contains(&id) => Ok(Some(id)),
+            _ => Err(format!(
+                "An id is a whole number from 1 to {CHOSEN_ID_MAX}. Leave the field empty for the next one."
+            )),
+        },
+    }
+}
+
 pub(super) async fn create(
     State(panel): State<Arc<Panel>>,
     CurrentUser(reader): CurrentUser,
-    Form(input): Form<UserInput>,
+    Form(NewUserForm { id, input }): Form<NewUserForm>,
 ) -> Response {
+    let id = match chosen(&id) {
+        Ok(id) => id,
+        Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
+    };
     if let Some(refused) = wrong(&input) {
         return refused;
     }
-    let outcome = panel.api.database.create(&input).await;
+    let outcome = panel.api.database.create(id, &input).await;
     match noted(&panel, &reader, "user created".into(), outcome).await {
         Ok(written) => done(&panel, format!("User {} was created.", written.value.id)),
         Err(error) => failed(&error),
@@ -193,10 +224,35 @@ pub(super) async fn demo(
 }
 
 #[derive(Deserialize)]
+pub(super) struct PaceForm {
+    pace: Pace,
+}
+
+/// Sets the pace of the demos.
+pub(super) async fn pace(
+    State(panel): State<Arc<Panel>>,
+    CurrentUser(reader): CurrentUser,
+    Form(PaceForm { pace }): Form<PaceForm>,
+) -> Response {
+    panel.tour.set_pace(pace);
+    let outcome: Result<(), &str> = Ok(());
+    let _ = noted(&panel, &reader, format!("demo pace {pace:?}").to_lowercase(), outcome).await;
+    done(&panel, "")
+}
+
+/// Takes the next step of the demo.
+pub(super) async fn next_step(State(panel): State<Arc<Panel>>) -> Response {
+    match panel.tour.next() {
+        true => done(&panel, ""),
+        false => refused(StatusCode::CONFLICT, "No demo waits for its next step."),
+    }
+}
+
+#[derive(Deserialize)]
 pub(super) struct FaultForm {
     /// Which switch.
     fault: String,
-    /// `true`, `false`, or a number of ms.
+    /// `true`, `false`, a number of ms, or the name of an app server.
     value: String,
 }
 
@@ -209,6 +265,11 @@ pub(super) async fn fault(
     let faults = &panel.api.faults;
     if switched(faults.current(), &form).is_none() {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("A delay is a number of ms up to {DELAY_MS_MAX}."));
+    }
+    if let ("bus_cut", Ok(name)) = (form.fault.as_str(), form.value.parse())
+        && panel.api.servers.get(name).is_none()
+    {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, format!("There is no server {} here.", form.value));
     }
     // The form was checked above; the state that it applies to is only known at the time of the write.
     let outcome = faults.change(|state| switched(state, &form).unwrap_or(state)).await;
@@ -236,6 +297,8 @@ fn switched(mut state: FaultState, form: &FaultForm) -> Option<FaultState> {
         "store_delay_ms" => state.store_delay_ms = millis()?,
         "database_delay_ms" => state.database_delay_ms = millis()?,
         "replica_lag_ms" => state.replica_lag_ms = millis()?,
+        "bus_cut" if form.value == "false" => state.bus_cut = None,
+        "bus_cut" => state.bus_cut = Some(form.value.parse().ok()?),
         "all" => state = FaultState::default(),
         _ => return None,
     }

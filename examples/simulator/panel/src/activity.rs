@@ -2,12 +2,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use cachefront::Timestamp;
 use simulator_model::domain::{Mode, ModeRow};
 
-/// Maximum number of entries.
-const KEPT_MAX: usize = 60;
+/// Number of entries that a page shows. Of each second only this many are kept, the newest: the page of every second of the past has
+/// all of its entries.
+pub(super) const SHOWN_MAX: usize = 14;
+
+/// How long entries are kept.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// Maximum number of entries, with about 300 bytes each: those of every second of [`KEPT_FOR`].
+const KEPT_MAX: usize = KEPT_FOR.as_secs() as usize * SHOWN_MAX;
 
 /// Maximum number of lags: enough for a meaningful 99th percentile of recent changes.
 const LAGS_MAX: usize = 2_000;
@@ -58,6 +66,14 @@ impl ActivityLog {
         }
         let number = inner.number;
         inner.kept.push_front(ActivityEntry { number, at, what });
+        let second = |entry: &ActivityEntry| entry.at.as_millis() / 1_000;
+        let of_this_second = inner.kept.iter().take_while(|entry| second(entry) == at.as_millis() / 1_000).count();
+        if of_this_second > SHOWN_MAX {
+            inner.kept.remove(of_this_second - 1);
+        }
+        while inner.kept.len() > SHOWN_MAX && inner.kept.back().is_some_and(|last| at.since(last.at) > KEPT_FOR) {
+            inner.kept.pop_back();
+        }
         inner.kept.truncate(KEPT_MAX);
     }
 
@@ -73,6 +89,12 @@ impl ActivityLog {
     /// Returns the last entries, newest first.
     pub(super) fn latest(&self, count: usize) -> Vec<ActivityEntry> {
         self.inner.lock().map(|inner| inner.kept.iter().take(count).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Returns the last entries at a moment of the past, newest first.
+    pub(super) fn before(&self, at: Timestamp, count: usize) -> Vec<ActivityEntry> {
+        let Ok(inner) = self.inner.lock() else { return Vec::new() };
+        inner.kept.iter().filter(|entry| entry.at <= at).take(count).cloned().collect()
     }
 
     /// Returns the lags from commit to invalidation of the changes since `since`, in ms and in ascending order.
@@ -93,6 +115,27 @@ pub(super) fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_second_keeps_what_a_page_of_it_shows() {
+        let log = ActivityLog::default();
+        let at = |millis: u64| Timestamp::from_micros(millis * 1_000);
+        for number in 0..1_000 {
+            log.pressed(at(5_000 + number / 2), format!("{number}"));
+        }
+        log.pressed(at(7_000), "later");
+        let words =
+            |entries: Vec<ActivityEntry>| -> Vec<What> { entries.into_iter().map(|entry| entry.what).collect() };
+        let expected: Vec<What> = (986..1_000).rev().map(|number| What::Pressed(number.to_string())).collect();
+        assert_eq!(words(log.before(at(6_999), SHOWN_MAX)), expected);
+        assert_eq!(words(log.latest(1)), [What::Pressed("later".into())]);
+        assert_eq!(log.latest(usize::MAX).len(), SHOWN_MAX + 1);
+        for second in 8..700 {
+            log.pressed(at(second * 1_000), "tick");
+        }
+        assert_eq!(log.latest(usize::MAX).len(), 601, "those of the last ten minutes");
+        assert_eq!(log.before(at(6_999), 1), []);
+    }
 
     #[test]
     fn percentiles_are_taken_from_what_is_there() {

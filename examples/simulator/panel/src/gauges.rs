@@ -5,18 +5,18 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cachefront::Timestamp;
-use serde::{Deserialize, Serialize};
 use simulator_api::Api;
 use simulator_cli::{ExposeSecret, SecretString};
 use simulator_model::domain::Mode;
 use simulator_model::settings::Settings;
 
 use super::activity::{ActivityLog, percentile};
+use super::history::{History, Mark, Sample};
 use super::moment::Moment;
 use super::verdict::Word;
 
-/// Maximum number of samples: what the charts show, and a few more.
-const SAMPLES_MAX: usize = 180;
+/// Maximum number of samples: the ten minutes that the charts show at most, and a few more.
+pub(super) const SAMPLES_MAX: usize = 620;
 
 /// Maximum number of marks.
 const MARKS_MAX: usize = 64;
@@ -37,44 +37,6 @@ const READS: &str = "cachefront_reads_total";
 const LOADS: &str = "cachefront_loads_total";
 const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
 const BUS: &str = "cachefront_bus_seconds_";
-
-/// One point of all charts. An unknown value is null and leaves a gap in its line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Sample {
-    /// Seconds since 1970.
-    pub(super) t: f64,
-    /// Percentage of reads that were hits.
-    pub(super) hit: Option<f64>,
-    /// Loads from the database per second.
-    pub(super) loads: Option<f64>,
-    /// Reads per second.
-    pub(super) reads: Option<f64>,
-    /// From commit to invalidation, ms.
-    pub(super) lag50: Option<f64>,
-    pub(super) lag99: Option<f64>,
-    /// How long the oldest stale entry has been stale, s.
-    pub(super) stale: Option<f64>,
-    /// Duration of requests, ms.
-    pub(super) p50: Option<f64>,
-    pub(super) p99: Option<f64>,
-    /// From the store to the tier of the process that reads, on average, ms.
-    pub(super) bus_mean: Option<f64>,
-}
-
-/// An event that the charts mark.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    /// Seconds since 1970.
-    pub(super) t: f64,
-    pub(super) what: String,
-}
-
-/// All that the charts show.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct History {
-    pub(super) samples: Vec<Sample>,
-    pub(super) marks: Vec<Mark>,
-}
 
 /// Source of the metrics of the process that serves the reads.
 #[derive(Debug)]
@@ -120,6 +82,19 @@ struct Inner {
     before: Option<(Timestamp, Counters)>,
 }
 
+impl Inner {
+    /// Adds a sample, after a gap if there was none for some time.
+    fn add(&mut self, sample: Sample) {
+        if let Some(last) = self.samples.back().filter(|last| sample.t - last.t > GAP_MAX.as_secs_f64()) {
+            self.samples.push_back(Sample { t: last.t + 1.0, ..Sample::default() });
+        }
+        self.samples.push_back(sample);
+        while self.samples.len() > SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+    }
+}
+
 /// Counters of the process at one moment.
 #[derive(Clone, Debug, Default)]
 struct Counters {
@@ -147,10 +122,7 @@ impl Gauges {
             (sample.lag50, sample.lag99) = (percentile(&lags, 50), percentile(&lags, 99));
         }
         let Ok(mut inner) = self.inner.lock() else { return };
-        inner.samples.push_back(sample);
-        if inner.samples.len() > SAMPLES_MAX {
-            inner.samples.pop_front();
-        }
+        inner.add(sample);
     }
 
     /// Returns the rates since the last sample. All are unknown in a gap and in the first sample after one.
@@ -176,6 +148,20 @@ impl Gauges {
         if inner.marks.len() > MARKS_MAX {
             inner.marks.pop_front();
         }
+    }
+
+    /// Returns the samples that were taken after this time, in seconds since 1970, oldest first.
+    pub(super) fn since(&self, t: f64) -> Vec<Sample> {
+        let Ok(inner) = self.inner.lock() else { return Vec::new() };
+        // A tab knows times to the hundredth of a second.
+        let newer = inner.samples.iter().rev().take_while(|sample| sample.t > t + 0.01);
+        let mut newer: Vec<Sample> = newer.copied().collect();
+        newer.reverse();
+        newer
+    }
+
+    pub(super) fn marks(&self) -> Vec<Mark> {
+        self.inner.lock().map(|inner| inner.marks.iter().cloned().collect()).unwrap_or_default()
     }
 
     pub(super) fn history(&self) -> History {
@@ -337,14 +323,24 @@ mod tests {
     fn a_restart_shows_what_was_there_with_a_gap_after_it() {
         let gauges = Gauges::default();
         let sample = |t: f64| Sample { t, reads: Some(1.0), ..Sample::default() };
-        gauges.restore(History { samples: (0..400).map(|t| sample(f64::from(t))).collect(), marks: Vec::new() });
+        gauges.restore(History { samples: (0..900).map(|t| sample(f64::from(t))).collect(), marks: Vec::new() });
         let history = gauges.history();
         assert_eq!(history.samples.len(), SAMPLES_MAX);
         let [before, gap] = history.samples.last_chunk::<2>().expect("samples");
-        assert_eq!((before.t, before.reads, gap.t, gap.reads), (399.0, Some(1.0), 400.0, None));
+        assert_eq!((before.t, before.reads, gap.t, gap.reads), (899.0, Some(1.0), 900.0, None));
         // A second restore changes nothing.
         gauges.restore(history.clone());
         assert_eq!(gauges.history().samples, history.samples);
+    }
+
+    #[test]
+    fn a_time_without_samples_is_a_gap() {
+        let mut inner = Inner::default();
+        for t in [10.0, 11.0, 60.0] {
+            inner.add(Sample { t, stale: Some(0.0), ..Sample::default() });
+        }
+        let points: Vec<_> = inner.samples.iter().map(|sample| (sample.t, sample.stale)).collect();
+        assert_eq!(points, [(10.0, Some(0.0)), (11.0, Some(0.0)), (12.0, None), (60.0, Some(0.0))]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simulator_model::domain::Database;
 
-use super::gauges::History;
+use super::history::History;
 use super::panel::Panel;
 use super::results::{KeptExperiment, KeptLoad};
 

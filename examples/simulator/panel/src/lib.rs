@@ -8,7 +8,11 @@
 mod actions;
 mod activity;
 mod assets;
+mod charted;
+mod delta;
+mod export;
 mod gauges;
+mod history;
 mod keeper;
 mod keys;
 mod limit;
@@ -23,6 +27,7 @@ mod outcome;
 mod page_data;
 mod pages;
 mod panel;
+mod past;
 mod peer;
 mod query;
 mod race;
@@ -33,12 +38,15 @@ mod reply;
 mod results;
 mod rows;
 mod runs;
+mod scrub;
+mod servers;
 mod stream;
 mod tab;
 mod tour;
 mod users;
 mod verdict;
 mod view;
+mod writes;
 
 use std::sync::Arc;
 
@@ -60,6 +68,7 @@ use self::peer::Peer;
 use self::refusals::Refusals;
 use self::rows::RowCache;
 use self::runs::Runs;
+use self::servers::ServersSeen;
 use self::tour::Tour;
 
 /// The panel, ready to be served.
@@ -92,6 +101,7 @@ impl Ui {
             numbers,
             peer: (!serves).then(|| Peer::new(settings)),
             listing: Listing::default(),
+            servers_seen: ServersSeen::default(),
             limits: Limits::default(),
             refusals: Refusals::default(),
             tabs: simulator_api::stream_permits(),
@@ -106,6 +116,10 @@ impl Ui {
         let pages = Router::new()
             .route("/", get(pages::home))
             .route("/cache", get(pages::cache))
+            .route("/servers", get(pages::servers))
+            .route("/writes", get(writes::show))
+            .route("/export", get(export::file))
+            .route("/past", get(scrub::show))
             .route("/cache/evict", post(keys::evict))
             .route("/race", get(race::index))
             .route("/race/{scene}", get(race::scene))
@@ -120,6 +134,8 @@ impl Ui {
             .route("/users/{id}/delete", post(actions::delete))
             .route("/users/{id}/evict", post(actions::evict))
             .route("/demo/{scenario}", post(actions::demo))
+            .route("/demo/pace", post(actions::pace))
+            .route("/demo/next", post(actions::next_step))
             .route("/faults", get(pages::faults).post(actions::fault))
             .route("/flush", post(actions::flush))
             .route("/load", post(load::start_load))

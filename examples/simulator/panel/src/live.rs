@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use super::activity::ActivityLog;
 use super::gauges::Gauges;
 use super::moment::{AGE_MAX, Moment};
+use super::past::Past;
 
 /// The last snapshot, and how to request another one.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Live {
     pub(super) interest: Viewers,
     pub(super) gauges: Gauges,
     pub(super) chronicle: ActivityLog,
+    pub(super) past: Past,
 }
 
 impl Live {
@@ -32,6 +34,7 @@ impl Live {
             interest: Viewers::default(),
             gauges: Gauges::default(),
             chronicle: ActivityLog::default(),
+            past: Past::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::keys::{self, Keys};
 use super::moment::Moment;
 use super::panel::Panel;
 use super::query::QueryParameters;
+use super::servers::{self, SeenServers};
 use super::tab::Tab;
 use super::users::{self, Page};
 
@@ -25,13 +26,15 @@ pub(super) struct PageData {
     pub(super) keys: Option<Keys>,
     /// `None` if the list could not be read, or if the tab does not show it.
     pub(super) audit: Option<Vec<AuditEntry>>,
+    /// `None` if they could not be read in time, or if the tab does not show them.
+    pub(super) servers: Option<SeenServers>,
 }
 
 impl PageData {
     /// Looks up what the tab needs, as far as its user may see it.
     pub(super) async fn of(panel: &Panel, tab: Tab, reader: &Session, wanted: &QueryParameters) -> Self {
         let moment = panel.live.current();
-        let mut gathered = Self { page: Page::default(), keys: None, audit: None, moment };
+        let mut gathered = Self { page: Page::default(), keys: None, audit: None, servers: None, moment };
         match tab {
             Tab::Live => {
                 let page = tokio::time::timeout(LOOKUP_MAX, users::page(panel, &gathered.moment.survey, wanted)).await;
@@ -41,11 +44,16 @@ impl PageData {
                 let keys = tokio::time::timeout(LOOKUP_MAX, keys::of(panel, &gathered.moment, wanted)).await;
                 gathered.keys = keys.ok().flatten();
             }
+            Tab::Servers if panel.has_servers() => {
+                let user = servers::observed(&gathered.moment, wanted);
+                let seen = panel.servers_seen.of(&panel.api.servers, &*panel.database, user);
+                gathered.servers = tokio::time::timeout(LOOKUP_MAX, seen).await.ok();
+            }
             Tab::Audit if reader.may(Role::Admin) => {
                 let audit = tokio::time::timeout(LOOKUP_MAX, panel.api.access.audit_list()).await;
                 gathered.audit = audit.ok().and_then(Result::ok);
             }
-            Tab::Audit | Tab::Faults | Tab::Race => {}
+            Tab::Audit | Tab::Faults | Tab::Race | Tab::Servers => {}
         }
         gathered
     }

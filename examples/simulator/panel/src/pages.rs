@@ -32,6 +32,15 @@ pub(super) async fn cache(
     page(&panel, Tab::Cache, &reader, &wanted).await
 }
 
+/// The app servers side by side.
+pub(super) async fn servers(
+    State(panel): State<Arc<Panel>>,
+    CurrentUser(reader): CurrentUser,
+    Query(wanted): Query<QueryParameters>,
+) -> Markup {
+    page(&panel, Tab::Servers, &reader, &wanted).await
+}
+
 /// The page of the faults.
 pub(super) async fn faults(State(panel): State<Arc<Panel>>, CurrentUser(reader): CurrentUser) -> Markup {
     page(&panel, Tab::Faults, &reader, &QueryParameters::default()).await

@@ -16,6 +16,7 @@ use super::peer::Peer;
 use super::refusals::Refusals;
 use super::rows::RowCache;
 use super::runs::Runs;
+use super::servers::ServersSeen;
 use super::tour::Tour;
 
 /// The shared state of the panel's handlers.
@@ -36,6 +37,8 @@ pub(crate) struct Panel {
     /// The API, if other processes serve it.
     pub(crate) peer: Option<Peer>,
     pub(crate) listing: Listing,
+    /// What users were read as through each app server.
+    pub(crate) servers_seen: ServersSeen,
     pub(crate) limits: Limits,
     pub(crate) refusals: Refusals,
     /// Permits for tabs that follow the panel; the API's clients have their own.
@@ -44,4 +47,12 @@ pub(crate) struct Panel {
     pub(crate) races: Worlds,
     /// True if no user may change anything through this panel.
     pub(crate) read_only: bool,
+}
+
+impl Panel {
+    /// Returns true if several app servers of this process can be shown side by side. A panel that runs alone has none: the API's
+    /// processes are the servers.
+    pub(crate) fn has_servers(&self) -> bool {
+        self.peer.is_none() && self.api.servers.count() > 1
+    }
 }

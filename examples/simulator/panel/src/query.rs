@@ -24,6 +24,9 @@ pub(super) struct QueryParameters {
     /// The page of the cache browser, from zero.
     #[serde(default, deserialize_with = "number")]
     pub(super) page: u64,
+    /// The user that is read through each app server; the first one if it is zero.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) user: u64,
 }
 
 fn number<'de, D: Deserializer<'de>>(text: D) -> Result<u64, D::Error> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use simulator_model::domain::Mode;
 use simulator_model::faults::FaultState;
+use simulator_model::server_name::ServerName;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::activity::What;
@@ -71,6 +72,8 @@ fn switched(panel: &Panel, before: FaultState, after: FaultState) {
 /// Returns the faults that were switched, named as in the view of the pipeline. A changed delay counts as switched on.
 fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool)> {
     let switch = |on: bool| u64::from(on);
+    let cut = |state: FaultState, server: ServerName| switch(state.bus_cut == Some(server));
+    let of_bus = |server: ServerName| (bus_of(server), cut(before, server), cut(after, server));
     [
         ("Pause", switch(before.pause_consumer), switch(after.pause_consumer)),
         ("Freeze", switch(before.freeze_stream), switch(after.freeze_stream)),
@@ -81,9 +84,20 @@ fn differences(before: FaultState, after: FaultState) -> Vec<(&'static str, bool
         ("Lag", before.replica_lag_ms, after.replica_lag_ms),
     ]
     .into_iter()
+    .chain(ServerName::ALL.map(of_bus))
     .filter(|(_, before, after)| before != after)
     .map(|(words, _, after)| (words, after > 0))
     .collect()
+}
+
+/// Names the fault that cuts the bus of one app server.
+fn bus_of(server: ServerName) -> &'static str {
+    match server {
+        ServerName::A => "Bus of A",
+        ServerName::B => "Bus of B",
+        ServerName::C => "Bus of C",
+        ServerName::D => "Bus of D",
+    }
 }
 
 fn note(panel: &Panel, change: Change) {
@@ -112,6 +126,9 @@ mod tests {
         let after = FaultState { pause_consumer: true, store_delay_ms: 300, ..FaultState::default() };
         assert_eq!(differences(before, after), [("Pause", true), ("Delay", true), ("Cut", false)]);
         assert_eq!(differences(after, after), []);
+        let cut = |server| FaultState { bus_cut: Some(server), ..FaultState::default() };
+        let moved = differences(cut(ServerName::A), cut(ServerName::B));
+        assert_eq!(moved, [("Bus of A", false), ("Bus of B", true)]);
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub(super) async fn look_on(panel: Arc<Panel>) {
         let watched = live.is_watched();
         if watched {
             live.interest.show();
+            panel.api.writes.viewers().show();
         }
         let began = Instant::now();
         look(&panel, began).await;
@@ -87,6 +88,8 @@ pub(super) async fn sample_on(panel: Arc<Panel>) {
         }
         let text = panel.numbers.text(&panel.api).await;
         let now = panel.api.pipeline.clock.now();
-        panel.live.gauges.sample(text.as_deref(), now, &panel.live.current(), &panel.live.chronicle);
+        let current = panel.live.current();
+        panel.live.gauges.sample(text.as_deref(), now, &current, &panel.live.chronicle);
+        panel.live.past.note(now, &current);
     }
 }

@@ -1,6 +1,6 @@
 //! The event stream of a tab: the parts of its page that changed, samples for the charts, and changes as they occur.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Future, Ready, pending, ready};
 use std::pin::Pin;
@@ -20,7 +20,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::gauges::Sample;
+use super::charted::Charted;
+use super::delta::Shown;
 use super::login::{CurrentUser, Headers};
 use super::moment::{AGE_MAX, Moment};
 use super::page_data::PageData;
@@ -41,6 +42,9 @@ const FLOWING_MAX: usize = 4;
 pub(super) struct Asked {
     #[serde(default)]
     tab: Tab,
+    /// The time of the newest sample of the charts that the tab has from an earlier stream, in seconds since 1970.
+    #[serde(default)]
+    since: Option<f64>,
 }
 
 type Sent = Result<SseEvent, Infallible>;
@@ -50,7 +54,7 @@ pub(super) fn live(
     State(panel): State<Arc<Panel>>,
     Headers(headers): Headers,
     CurrentUser(reader): CurrentUser,
-    Query(Asked { tab }): Query<Asked>,
+    Query(Asked { tab, since }): Query<Asked>,
     Query(wanted): Query<QueryParameters>,
 ) -> Ready<Result<Sse<impl Stream<Item = Sent>>, Response>> {
     let permit = Arc::clone(&panel.tabs).try_acquire_owned();
@@ -72,8 +76,10 @@ pub(super) fn live(
             changes,
             beats,
             lookup: None,
-            parts: HashMap::new(),
-            sample: None,
+            shown: Shown::default(),
+            seen: None,
+            is_outdated: false,
+            charted: Charted::since(since),
             flowing: 0,
             waiting: VecDeque::new(),
             _permit: permit,
@@ -95,9 +101,12 @@ struct Follower {
     changes: Receiver<Event>,
     beats: Interval,
     lookup: Option<Lookup>,
-    /// The parts as the tab has them.
-    parts: HashMap<&'static str, String>,
-    sample: Option<Sample>,
+    shown: Shown,
+    /// The snapshot that the tab shows; `None` before the first one.
+    seen: Option<Arc<Moment>>,
+    /// True if the last heartbeat said that this snapshot is too old.
+    is_outdated: bool,
+    charted: Charted,
     flowing: usize,
     /// Events to send, in this order.
     waiting: VecDeque<SseEvent>,
@@ -135,13 +144,16 @@ impl Follower {
         self.waiting.push_back(SseEvent::default().event(name).data(data.to_string()));
     }
 
-    /// Sends a heartbeat with the age of the snapshot. A snapshot that has become too old is rendered as outdated.
+    /// Sends a heartbeat with the time and the age of the snapshot that the tab shows: what is not sent again was the same in
+    /// that snapshot. A snapshot that has become too old is rendered as outdated.
     fn beat(&mut self) {
-        let age = self.moments.borrow().age();
-        if age > AGE_MAX && self.lookup.is_none() {
+        if self.moments.borrow().age() > AGE_MAX && self.lookup.is_none() {
             self.look_up();
         }
-        self.send("beat", &json!({ "age": age.as_millis() as u64 }));
+        let Some(seen) = &self.seen else { return self.send("beat", &json!({})) };
+        let (at, age) = (seen.at.as_millis(), seen.age());
+        self.is_outdated = age > AGE_MAX;
+        self.send("beat", &json!({ "age": age.as_millis() as u64, "at": at }));
     }
 
     fn look_up(&mut self) {
@@ -153,35 +165,26 @@ impl Follower {
     fn show(&mut self, gathered: PageData) {
         self.flowing = 0;
         let context = PageContext::of(&self.panel, self.tab, &self.reader, &self.wanted, &gathered);
-        let mut changed = serde_json::Map::new();
-        for (name, markup) in view::parts(&context) {
-            let text = markup.into_string();
-            if self.parts.get(name) != Some(&text) {
-                changed.insert(name.to_owned(), Value::String(text.clone()));
-                self.parts.insert(name, text);
+        let patch = self.shown.update(&gathered.moment.verdict.words, view::parts(&context));
+        let moment = gathered.moment;
+        match patch {
+            Some(mut patch) => {
+                patch.insert("at".to_owned(), json!(moment.at.as_millis()));
+                patch.insert("age".to_owned(), json!(moment.age().as_millis() as u64));
+                self.send("patch", &Value::Object(patch));
+                self.seen = Some(moment);
+            }
+            None => {
+                self.seen = Some(moment);
+                // A tab that takes what it shows for outdated need not wait for the next heartbeat.
+                if self.is_outdated {
+                    self.beat();
+                }
             }
         }
-        let moment = &gathered.moment;
-        let (at, age) = (moment.at.as_millis(), moment.age().as_millis() as u64);
-        let patch = json!({ "title": moment.verdict.words, "at": at, "age": age, "parts": changed });
-        self.send("patch", &patch);
-        self.chart();
-    }
-
-    /// Sends the whole history first, afterwards only the newest sample.
-    fn chart(&mut self) {
-        let newest = self.panel.live.gauges.newest();
-        if newest == self.sample || newest.is_none() {
-            return;
+        if let Some(data) = self.charted.update(&self.panel.live.gauges) {
+            self.send("chart", &data);
         }
-        let history = self.panel.live.gauges.history();
-        let first = self.sample.is_none();
-        self.sample = newest;
-        let data = match first {
-            true => json!({ "samples": history.samples, "marks": history.marks, "whole": true }),
-            false => json!({ "samples": [newest], "marks": history.marks, "whole": false }),
-        };
-        self.send("chart", &data);
     }
 
     fn flow(&mut self, event: Event) {

@@ -9,15 +9,17 @@ pub(super) enum Tab {
     #[default]
     Live,
     Cache,
+    Servers,
     Race,
     Faults,
     Audit,
 }
 
 impl Tab {
-    pub(super) const ALL: [(Self, &'static str, &'static str); 5] = [
+    pub(super) const ALL: [(Self, &'static str, &'static str); 6] = [
         (Self::Live, "/", "Live"),
         (Self::Cache, "/cache", "Cache browser"),
+        (Self::Servers, "/servers", "Servers"),
         (Self::Race, "/race", "Races"),
         (Self::Faults, "/faults", "Faults"),
         (Self::Audit, "/audit", "Audit"),
@@ -27,6 +29,7 @@ impl Tab {
         match self {
             Self::Live => "live",
             Self::Cache => "cache",
+            Self::Servers => "servers",
             Self::Race => "race",
             Self::Faults => "faults",
             Self::Audit => "audit",

@@ -1,5 +1,7 @@
 //! The two demo scenarios, step by step, measured as they happen.
 
+pub(super) mod pace;
+mod pauses;
 pub(super) mod script;
 
 use std::sync::Mutex;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+
+use self::pace::Pace;
 
 /// Which demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -57,6 +61,9 @@ pub(super) struct TourView {
     pub(super) steps: Vec<Step>,
     /// The remaining time of the current step, if it is known.
     pub(super) left: Option<Duration>,
+    pub(super) pace: Pace,
+    /// The step, counted from zero, before which the demo pauses.
+    pub(super) waits: Option<usize>,
 }
 
 impl TourView {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cache;
+mod charts;
 mod connector;
 mod context;
 mod demo;
@@ -10,16 +11,20 @@ mod explain;
 mod faults;
 mod frame;
 mod freshness;
+mod guide;
 pub(super) mod icon;
 mod load;
+pub(super) mod past;
 mod pipeline;
 pub(super) mod race;
+mod servers;
 mod text;
 mod tokens;
 mod top;
 mod users;
+pub(super) mod write;
 
-use maud::{Markup, html};
+use maud::Markup;
 
 pub(super) use self::context::PageContext;
 use super::tab::Tab;
@@ -53,17 +58,12 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
             ("experiment", load::experiment(context)),
             ("events", events::events(context)),
         ]),
+        Tab::Servers => parts.push(("servers", servers::servers(context))),
         Tab::Cache => parts.push(("cache", cache::cache(context))),
         // The handler of the page renders it: it is not pushed.
         Tab::Race => {}
         Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),
         Tab::Audit => parts.push(("audit", audit::audit(context))),
-    }
-    for (name, markup) in &mut parts {
-        // Those of `users`, `cache` and `events` are with the frame's headings.
-        if !["users", "cache", "events"].contains(name) {
-            *markup = html! { (markup) (explain::explain(name)) };
-        }
     }
     parts
 }

@@ -64,8 +64,12 @@ impl Database for Mysql {
         format!("{}.users", self.database)
     }
 
-    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError> {
-        self.run(async |connection: &mut Conn| users::create(connection, input).await).await
+    async fn create(&self, id: Option<u64>, input: &UserInput) -> Result<Written<User>, DbError> {
+        match self.run(async |connection: &mut Conn| users::create(connection, id, input).await).await {
+            // Some servers assign the last id again and again.
+            Err(DbError::IdTaken) if id.is_none() => Err(DbError::NoIdLeft),
+            created => created,
+        }
     }
 
     async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError> {

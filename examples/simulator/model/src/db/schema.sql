@@ -4,7 +4,8 @@ CREATE TABLE IF NOT EXISTS users (
     id         INTEGER PRIMARY KEY AUTOINCREMENT CHECK (id > 0),
     name       TEXT NOT NULL CHECK (typeof(name) = 'text' AND length(name) <= 255),
     email      TEXT NOT NULL UNIQUE CHECK (typeof(email) = 'text' AND length(email) <= 255),
-    updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))
+    updated_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    status     TEXT NOT NULL DEFAULT 'active' CHECK (typeof(status) = 'text' AND length(status) <= 16)
 );
 
 CREATE TABLE IF NOT EXISTS cachefront_settings (
@@ -74,21 +75,25 @@ END;
 CREATE TRIGGER IF NOT EXISTS cachefront_users_insert AFTER INSERT ON users BEGIN
     INSERT INTO cachefront_log (tbl, op, after)
     VALUES ('users', 'insert',
-        json_object('id', NEW.id, 'name', NEW.name, 'email', NEW.email, 'updated_at', NEW.updated_at));
+        json_object('id', NEW.id, 'name', NEW.name, 'email', NEW.email, 'updated_at', NEW.updated_at,
+            'status', NEW.status));
 END;
 
 CREATE TRIGGER IF NOT EXISTS cachefront_users_delete AFTER DELETE ON users BEGIN
     INSERT INTO cachefront_log (tbl, op, before)
     VALUES ('users', 'delete',
-        json_object('id', OLD.id, 'name', OLD.name, 'email', OLD.email, 'updated_at', OLD.updated_at));
+        json_object('id', OLD.id, 'name', OLD.name, 'email', OLD.email, 'updated_at', OLD.updated_at,
+            'status', OLD.status));
 END;
 
 CREATE TRIGGER IF NOT EXISTS cachefront_users_update AFTER UPDATE ON users
 WHEN NEW.updated_at IS NOT OLD.updated_at AND NOT EXISTS (SELECT 1 FROM cachefront_touch) BEGIN
     INSERT INTO cachefront_log (tbl, op, before, after)
     VALUES ('users', 'update',
-        json_object('id', OLD.id, 'name', OLD.name, 'email', OLD.email, 'updated_at', OLD.updated_at),
-        json_object('id', NEW.id, 'name', NEW.name, 'email', NEW.email, 'updated_at', NEW.updated_at));
+        json_object('id', OLD.id, 'name', OLD.name, 'email', OLD.email, 'updated_at', OLD.updated_at,
+            'status', OLD.status),
+        json_object('id', NEW.id, 'name', NEW.name, 'email', NEW.email, 'updated_at', NEW.updated_at,
+            'status', NEW.status));
 END;
 
 -- A program that does not know of `updated_at` gets it set, as MySQL's ON UPDATE does.
@@ -99,8 +104,10 @@ WHEN NEW.updated_at IS OLD.updated_at AND NOT EXISTS (SELECT 1 FROM cachefront_t
     DELETE FROM cachefront_touch;
     INSERT INTO cachefront_log (tbl, op, before, after)
     SELECT 'users', 'update',
-        json_object('id', OLD.id, 'name', OLD.name, 'email', OLD.email, 'updated_at', OLD.updated_at),
-        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at)
+        json_object('id', OLD.id, 'name', OLD.name, 'email', OLD.email, 'updated_at', OLD.updated_at,
+            'status', OLD.status),
+        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at,
+            'status', status)
     FROM users WHERE id = NEW.id;
 END;
 
@@ -110,8 +117,10 @@ CREATE TRIGGER IF NOT EXISTS cachefront_users_replace BEFORE INSERT ON users
 WHEN EXISTS (SELECT 1 FROM users WHERE id = NEW.id OR email = NEW.email) BEGIN
     INSERT INTO cachefront_log (tbl, op, before, after)
     SELECT 'users', 'update',
-        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at),
-        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at)
+        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at,
+            'status', status),
+        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at,
+            'status', status)
     FROM users WHERE id = NEW.id OR email = NEW.email;
 END;
 
@@ -119,7 +128,9 @@ CREATE TRIGGER IF NOT EXISTS cachefront_users_displace BEFORE UPDATE ON users
 WHEN EXISTS (SELECT 1 FROM users WHERE id <> OLD.id AND (id = NEW.id OR email = NEW.email)) BEGIN
     INSERT INTO cachefront_log (tbl, op, before, after)
     SELECT 'users', 'update',
-        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at),
-        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at)
+        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at,
+            'status', status),
+        json_object('id', id, 'name', name, 'email', email, 'updated_at', updated_at,
+            'status', status)
     FROM users WHERE id <> OLD.id AND (id = NEW.id OR email = NEW.email);
 END;

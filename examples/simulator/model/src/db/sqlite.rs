@@ -18,6 +18,7 @@ pub use file::{SqliteFile, head, install, position_of};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use self::users::Created;
 use crate::domain::{
     AuditEntry, Connections, Database, DbError, Mode, ModeRow, Note, Seek, Seen, User, UserInput, Written, rfc3339,
 };
@@ -93,11 +94,15 @@ impl Database for Sqlite {
         "main.users".into()
     }
 
-    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError> {
+    async fn create(&self, id: Option<u64>, input: &UserInput) -> Result<Written<User>, DbError> {
         let (input, now) = (input.clone(), self.now());
-        let created = self.write(move |connection| users::create(connection, &input, &now)).await?;
-        let (user, seq) = created.ok_or(DbError::NoIdLeft)?;
-        Ok(self.written(user, seq))
+        // An id that SQLite cannot hold is above every id that can be chosen.
+        let id = id.map(i64::try_from).transpose().map_err(|_| DbError::NoIdLeft)?;
+        match self.write(move |connection| users::create(connection, id, &input, &now)).await? {
+            Created::As(user, seq) => Ok(self.written(user, seq)),
+            Created::IdTaken => Err(DbError::IdTaken),
+            Created::NoIdLeft => Err(DbError::NoIdLeft),
+        }
     }
 
     async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError> {

@@ -33,9 +33,9 @@ impl Database for FaultyDatabase {
         self.database.users_table()
     }
 
-    async fn create(&self, input: &UserInput) -> Result<Written<User>, DbError> {
+    async fn create(&self, id: Option<u64>, input: &UserInput) -> Result<Written<User>, DbError> {
         self.delay().await;
-        self.database.create(input).await
+        self.database.create(id, input).await
     }
 
     async fn update(&self, id: u64, input: &UserInput) -> Result<Option<Written<User>>, DbError> {

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::server_name::ServerName;
+
 /// The longest delay, in ms.
 pub const DELAY_MS_MAX: u64 = 10_000;
 
@@ -31,11 +33,14 @@ pub struct FaultState {
     /// with the older row, and then stays stale.
     #[schema(maximum = 10_000)]
     pub replica_lag_ms: u64,
+    /// The subscription of this app server to the bus is cut: no message arrives, and no error says so. Its process-local tier
+    /// turns itself off after 2 s of silence. The other servers are not affected.
+    pub bus_cut: Option<ServerName>,
 }
 
 impl FaultState {
     /// All faults by name, and whether they are on.
-    pub(super) fn switches(&self) -> [(&'static str, bool); 7] {
+    pub(super) fn switches(&self) -> [(&'static str, bool); 8] {
         [
             ("pause_consumer", self.pause_consumer),
             ("freeze_stream", self.freeze_stream),
@@ -44,6 +49,7 @@ impl FaultState {
             ("store_cut", self.store_cut),
             ("database_delay_ms", self.database_delay_ms > 0),
             ("replica_lag_ms", self.replica_lag_ms > 0),
+            ("bus_cut", self.bus_cut.is_some()),
         ]
     }
 
@@ -77,6 +83,8 @@ mod tests {
         let state = FaultState { drop_events: true, store_delay_ms: 50, ..FaultState::default() };
         assert_eq!(FaultState::of_text(&state.to_text()), state);
         assert_eq!(state.active(), ["drop_events", "store_delay_ms"]);
+        let of_before = FaultState::of_text("{\"drop_events\":true,\"store_delay_ms\":50}");
+        assert_eq!(of_before, state, "a note of a version without some of the switches");
         assert_eq!(FaultState::of_text("what?"), FaultState::default());
         assert_eq!(FaultState::of_text("{\"store_delay_ms\":99999999}").store_delay_ms, DELAY_MS_MAX);
         let all = FaultState {
@@ -87,6 +95,7 @@ mod tests {
             store_cut: true,
             database_delay_ms: DELAY_MS_MAX,
             replica_lag_ms: DELAY_MS_MAX,
+            bus_cut: Some(ServerName::D),
         };
         assert!(all.to_text().len() <= 255, "a note has 255 characters");
     }

@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::db::sqlite::Sqlite;
+    use crate::server_name::ServerName;
 
     #[tokio::test]
     async fn switches_that_are_set_at_once_in_two_processes_all_stay() {
@@ -165,7 +166,7 @@ mod tests {
             Faults::new(Arc::new(database))
         };
         let (one, other) = (process(), process());
-        let switches: [fn(&mut FaultState); 7] = [
+        let switches: [fn(&mut FaultState); 8] = [
             |state| state.pause_consumer = true,
             |state| state.freeze_stream = true,
             |state| state.drop_events = true,
@@ -173,6 +174,7 @@ mod tests {
             |state| state.store_delay_ms = 5,
             |state| state.database_delay_ms = 7,
             |state| state.replica_lag_ms = 9,
+            |state| state.bus_cut = Some(ServerName::B),
         ];
         let set = switches.into_iter().enumerate().map(|(at, switch)| {
             let faults = if at % 2 == 0 { &one } else { &other };
@@ -184,6 +186,6 @@ mod tests {
         for outcome in futures_util::future::join_all(set).await {
             outcome.expect("a change");
         }
-        assert_eq!(one.refresh().await.expect("a state").active().len(), 7);
+        assert_eq!(one.refresh().await.expect("a state").active().len(), 8);
     }
 }

@@ -77,7 +77,8 @@ mod tests {
     fn a_change_that_named_other_keys_is_a_wrong_mapping() {
         let hub = EventHub::default();
         let mut changes = Changes::new(hub.subscribe());
-        let row = User { id: 7, name: "Ada".into(), email: "a@b".into(), updated_at: String::new() };
+        let row =
+            User { id: 7, name: "Ada".into(), email: "a@b".into(), updated_at: String::new(), status: "active".into() };
         changes.hear();
         assert!(!changes.misnamed("users:7", Some(&row)));
         let named = |keys: &[&str]| Event { name: "change", data: serde_json::json!({ "keys": keys }).to_string() };

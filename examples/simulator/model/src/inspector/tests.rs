@@ -91,8 +91,8 @@ async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
         assert!(said.cause.as_ref().is_some_and(|cause| cause.contains("store_cut")), "{said:?}");
     };
     is_unknown(inspector.pass().await);
-    let input = UserInput { name: "Ada".into(), email: "ada@example.org".into() };
-    backend.database.create(&input).await.expect("a user");
+    let input = UserInput { name: "Ada".into(), email: "ada@example.org".into(), status: None };
+    backend.database.create(None, &input).await.expect("a user");
     is_unknown(inspector.pass().await);
     let view = inspector.look(1).await;
     assert_eq!((view.state, view.cached), (EntryState::Unknown, None));

@@ -122,7 +122,13 @@ mod tests {
     use super::*;
 
     fn user(id: u64, name: &str, email: &str) -> User {
-        User { id, name: name.into(), email: email.into(), updated_at: "2026-01-31T12:00:00.000000Z".into() }
+        User {
+            id,
+            name: name.into(),
+            email: email.into(),
+            updated_at: "2026-01-31T12:00:00.000000Z".into(),
+            status: "active".into(),
+        }
     }
 
     fn image(user: User) -> RowImage {
@@ -132,6 +138,7 @@ mod tests {
             ("name", text(user.name)),
             ("email", text(user.email)),
             ("updated_at", text(user.updated_at)),
+            ("status", text(user.status)),
         ])
     }
 

@@ -24,7 +24,7 @@ async fn scene(lag_ms: u64) -> Scene {
     let database = Arc::new(Sqlite::open(directory.path(), Arc::new(SystemClock::new())).expect("a database"));
     let faults = Faults::new(Arc::<Sqlite>::clone(&database));
     let replica = Replica::new(Arc::<Sqlite>::clone(&database), Arc::clone(&faults));
-    database.create(&input("Ada")).await.expect("a user");
+    database.create(None, &input("Ada")).await.expect("a user");
     faults.set(FaultState { replica_lag_ms: lag_ms, ..FaultState::default() }).await.expect("switched on");
     let mut source = LogTableSource::new(database.file()).expect("a source");
     let followed = Arc::clone(&replica);
@@ -40,7 +40,7 @@ fn filter() -> TableFilter {
 }
 
 fn input(name: &str) -> UserInput {
-    UserInput { name: name.into(), email: "ada@example.org".into() }
+    UserInput { name: name.into(), email: "ada@example.org".into(), status: None }
 }
 
 fn context(fence: Option<Position>, wait: Duration) -> LoadCx {

@@ -53,6 +53,9 @@ pub struct Flags {
     /// If a load fails or takes longer than 200 ms, serve the last value of the process, of at most this age. Default: never.
     #[arg(long, global = true, value_name = "DURATION")]
     pub stale_if_error: Option<String>,
+    /// How many app servers this process plays, 1 to 4: each has caches and a subscription to the bus of its own. Default: 1.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub servers: Option<String>,
     /// Where the API listens. Default: 127.0.0.1:8000.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub api_addr: Option<String>,

@@ -7,6 +7,7 @@ use simulator_cli::{CliError, Environment, ExposeSecret, SecretString, duration}
 use super::flags::Flags;
 use crate::credentials::{ApiToken, Passwords};
 use crate::domain::Mode;
+use crate::server_name::SERVERS_MAX;
 
 pub(super) struct Lookup<'a> {
     pub(super) environment: &'a Environment,
@@ -23,8 +24,13 @@ impl Lookup<'_> {
 
     /// False unless the variable is set.
     pub(super) fn switch(&self, name: &str) -> Result<bool, CliError> {
+        self.switch_or(name, false)
+    }
+
+    pub(super) fn switch_or(&self, name: &str, default: bool) -> Result<bool, CliError> {
         match self.environment.get(name) {
-            None | Some("false" | "0" | "no") => Ok(false),
+            None => Ok(default),
+            Some("false" | "0" | "no") => Ok(false),
             Some("true" | "1" | "yes") => Ok(true),
             Some(_) => Err(CliError::new(format!("{name} is neither true nor false"))),
         }
@@ -35,6 +41,15 @@ impl Lookup<'_> {
         match text.parse() {
             Ok(number @ 1..=65_536) => Ok(number),
             _ => Err(CliError::new("CACHEFRONT_API_IN_FLIGHT is not a number from 1 to 65536")),
+        }
+    }
+
+    /// Returns how many app servers this process plays.
+    pub(super) fn servers(&self, flags: &Flags) -> Result<usize, CliError> {
+        let Some(text) = self.text("CACHEFRONT_SERVERS", &flags.servers) else { return Ok(1) };
+        match text.parse() {
+            Ok(number @ 1..=SERVERS_MAX) => Ok(number),
+            _ => Err(CliError::new(format!("CACHEFRONT_SERVERS is not a number from 1 to {SERVERS_MAX}"))),
         }
     }
 

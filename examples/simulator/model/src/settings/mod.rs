@@ -31,6 +31,8 @@ pub struct Settings {
     /// start.
     pub mode: Option<Mode>,
     pub caches: CacheOptions,
+    /// How many app servers this process plays, from one.
+    pub servers: usize,
     pub api_addr: String,
     pub ui_addr: String,
     pub consumer_addr: Option<String>,
@@ -42,6 +44,8 @@ pub struct Settings {
     pub ui_secure: bool,
     /// The panel changes nothing.
     pub ui_read_only: bool,
+    /// A database without users gets some.
+    pub sample_users: bool,
     pub insecure_open_api: bool,
     /// Maximum number of requests that the API handles at once.
     pub api_in_flight: usize,
@@ -85,6 +89,7 @@ impl Settings {
             backend: lookup.backend(needs_servers, flags)?,
             mode: lookup.mode(flags)?,
             caches: lookup.caches(flags)?,
+            servers: lookup.servers(flags)?,
             api_addr,
             ui_addr: lookup.address("CACHEFRONT_UI_ADDR", &flags.ui_addr)?.unwrap_or("127.0.0.1:8501".into()),
             consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
@@ -93,6 +98,7 @@ impl Settings {
             passwords: lookup.passwords(),
             ui_secure: lookup.switch("CACHEFRONT_UI_SECURE")?,
             ui_read_only: lookup.switch("CACHEFRONT_UI_READ_ONLY")?,
+            sample_users: lookup.switch_or("CACHEFRONT_SAMPLE_USERS", true)?,
             insecure_open_api: flags.insecure_open_api,
             api_in_flight: lookup.in_flight(flags)?,
             startup_timeout,
@@ -207,8 +213,12 @@ mod tests {
             ("CACHEFRONT_FENCED", "maybe"),
             ("CACHEFRONT_REFRESH_IN_PLACE", "maybe"),
             ("CACHEFRONT_STALE_IF_ERROR", "long"),
+            ("CACHEFRONT_SERVERS", "0"),
+            ("CACHEFRONT_SERVERS", "5"),
+            ("CACHEFRONT_SERVERS", "two"),
             ("CACHEFRONT_UI_SECURE", "maybe"),
             ("CACHEFRONT_UI_READ_ONLY", "on"),
+            ("CACHEFRONT_SAMPLE_USERS", "some"),
         ] {
             let message = resolve(false, &[(name, value)]).expect_err(name).to_string();
             assert!(message.contains(name) && !message.contains("hidden"), "{message}");

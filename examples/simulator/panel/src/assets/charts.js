@@ -1,13 +1,19 @@
-// Four charts on one time axis, drawn from the samples that the program keeps.
+// The charts on one time axis, drawn from the samples that the program keeps.
+import { listen } from "./chart_input.js";
+import * as timeline from "./timeline.js";
 
-const WINDOW_S = 60;
+/** The values of a sample, in the order in which they are sent. */
+const COLUMNS = ["t", "hit", "loads", "reads", "lag50", "lag99", "stale", "p50", "p99", "bus"];
+/** As many samples as the program keeps. */
+const SAMPLES_MAX = 620;
+const HEIGHT = 64;
 const root = document.getElementById("charts");
 const PLOTS = [
   { name: "Hit ratio", series: [["hit", "accent"]], unit: (v) => `${v.toFixed(1)} %`, range: [0, 100] },
   { name: "Database loads", series: [["loads", "accent"]], unit: (v) => `${v.toFixed(v < 10 ? 1 : 0)} /s` },
-  { name: "Invalidation lag", series: [["lag99", "accent"], ["lag50", "muted"]], unit: ms, log: true, limit: 20 },
+  { name: "Invalidation lag", series: [["lag99", "accent", "p99"], ["lag50", "muted", "p50"]], unit: ms, log: true, limit: 20 },
   { name: "Staleness", series: [["stale", "stale"]], unit: (v) => (v < 0.02 ? "0 ms" : `${v.toFixed(1)} s`), loud: true },
-  { name: "Request time", series: [["p99", "accent"], ["p50", "muted"]], unit: ms },
+  { name: "Request time", series: [["p99", "accent", "p99"], ["p50", "muted", "p50"]], unit: ms },
 ];
 let samples = [];
 let marks = [];
@@ -25,16 +31,30 @@ export function begin() {
   new ResizeObserver(resize).observe(root);
   document.addEventListener("panel:theme", rebuild);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild);
+  document.addEventListener("pointerdown", (event) => root.contains(event.target) || (timeline.look(null), read()));
+  root.closest("section").addEventListener("click", pressed);
+  draw();
+}
+
+function pressed(event) {
+  const { span, follow } = event.target.closest("button")?.dataset ?? {};
+  if (span) timeline.choose(Number(span));
+  else if (follow !== undefined) timeline.reset();
+  else return;
   draw();
 }
 
 export function chart(data) {
   if (!root) return;
-  samples = data.whole ? data.samples : [...samples, ...data.samples];
-  samples = samples.slice(-180);
-  marks = data.marks;
+  const sent = data.samples.map((values) => Object.fromEntries(COLUMNS.map((name, at) => [name, values[at]])));
+  samples = data.whole ? sent : [...samples, ...sent];
+  samples = samples.slice(-SAMPLES_MAX);
+  if (data.marks) marks = data.marks;
   draw();
 }
+
+/** The time of the newest sample: another stream goes on after it. */
+export const newest = () => samples.at(-1)?.t;
 
 /** Lines are grey while nothing is known of now, and end at the time of the last look. */
 export function lost(trouble) {
@@ -42,7 +62,6 @@ export function lost(trouble) {
   const time = trouble ? `as of ${new Date(trouble.at).toISOString().slice(11, 19)}` : "";
   if (time === asOf) return;
   asOf = time;
-  for (const plot of PLOTS) plot.end.textContent = asOf || "now";
   rebuild();
 }
 
@@ -69,14 +88,52 @@ function build(plot) {
   plot.value = element("b", "", "–");
   caption.append(element("span", "", plot.name), plot.value);
   plot.frame = element("div", "plot");
-  plot.frame.setAttribute("role", "img");
-  plot.note = element("span", "", "");
+  const { frame } = plot;
+  for (const [name, value] of [["role", "slider"], ["aria-label", plot.name], ["aria-describedby", "chart-keys"]]) {
+    frame.setAttribute(name, value);
+  }
+  frame.tabIndex = 0;
+  plot.cursor = element("i", "cursor");
+  plot.spots = plot.series.map(([, paint]) => element("i", `spot paint-${paint}`));
+  frame.append(plot.cursor, ...plot.spots);
   const axis = element("div", "k");
+  plot.begin = element("span", "", "");
+  plot.note = element("span", "", "");
   plot.end = element("span", "", "now");
-  axis.append(element("span", "", `${WINDOW_S} s`), plot.note, plot.end);
-  figure.append(caption, plot.frame, axis);
+  axis.append(plot.begin, plot.note, plot.end);
+  figure.append(caption, frame, axis);
   root.append(figure);
   plot.chart = make(plot);
+  const time = (x) => plot.chart.posToVal(x, "x");
+  listen(frame, { time, step, ends: () => [inRange()[0]?.t, inRange().at(-1)?.t], now }, changed);
+}
+
+/** The time of the sample that is this many away from the one that is looked at, or from the newest one. */
+function step(count) {
+  const all = inRange();
+  if (!all.length) return null;
+  const at = timeline.looked() === null ? all.length - (count < 0 ? 0 : 1) : nearest(all, timeline.looked());
+  return all[Math.min(Math.max(at + count, 0), all.length - 1)].t;
+}
+
+/** The place of the sample that is nearest to a time. */
+function nearest(all, time) {
+  const after = all.findIndex((sample) => sample.t >= time);
+  if (after <= 0) return after === 0 ? 0 : all.length - 1;
+  return all[after].t - time < time - all[after - 1].t ? after : after - 1;
+}
+
+const inRange = () => {
+  const [from, to] = timeline.range(now());
+  return samples.filter(({ t }) => t >= from && t <= to);
+};
+
+let drawn = "";
+
+/** What is looked at has changed, or the stretch too. */
+function changed() {
+  if (String(timeline.range(now())) === drawn) read();
+  else draw();
 }
 
 function make(plot) {
@@ -90,11 +147,11 @@ function make(plot) {
   });
   const options = {
     width: Math.max(80, plot.frame.clientWidth),
-    height: 64,
+    height: HEIGHT,
     padding: [4, 0, 0, 0],
     legend: { show: false },
     cursor: { show: false },
-    scales: { x: { time: false, range: () => [now() - WINDOW_S, now()] }, y: scale(plot) },
+    scales: { x: { time: false, range: () => timeline.range(now()) }, y: scale(plot) },
     axes: [{ show: false }, { show: false }],
     series: [{}, ...plot.series.map(line)],
     hooks: { draw: [(u) => marked(u, plot)] },
@@ -136,19 +193,55 @@ function marked(u, plot) {
     const y = u.valToPos(plot.limit, "y", true);
     rule([bbox.left, y], [bbox.left + bbox.width, y], "warn", [4, 3]);
   }
-  for (const { t } of marks.filter((mark) => mark.t > now() - WINDOW_S)) {
+  const [from, to] = timeline.range(now());
+  for (const { t } of marks.filter((mark) => mark.t >= from && mark.t <= to)) {
     const x = u.valToPos(t, "x", true);
     rule([x, bbox.top], [x, bottom], "muted", [2, 2]);
   }
 }
 
 function draw() {
-  const shown = samples.filter((sample) => sample.t > now() - WINDOW_S - 2);
+  const [from, to] = timeline.range(now());
+  drawn = String([from, to]);
+  // A line goes on beyond the edge.
+  const shown = samples.filter(({ t }) => t > from - 2 && t < to + 2);
   for (const plot of PLOTS) {
     const columns = plot.series.map(([key]) => shown.map((sample) => floor(sample[key], plot)));
     plot.chart.setData([shown.map((sample) => sample.t), ...columns]);
-    caption(plot, columns);
   }
+  name();
+  // The charts have their new scales only after this turn.
+  queueMicrotask(read);
+}
+
+const clock = (t) => new Date(t * 1000).toISOString().slice(11, 19);
+
+const spanInWords = () => (timeline.length() < 120 ? `${timeline.length()} s` : `${timeline.length() / 60} min`);
+
+/** Says which stretch is shown, and which button chose it. */
+function name() {
+  const card = root.closest("section");
+  const [from, to] = timeline.range(now());
+  card.querySelector("[data-shown]").textContent = timeline.isFixed() ? `${clock(from)} to ${clock(to)} UTC` : `last ${spanInWords()}`;
+  for (const button of card.querySelectorAll("[data-span]")) {
+    button.setAttribute("aria-pressed", timeline.isChosen(Number(button.dataset.span)));
+  }
+  card.querySelector("[data-follow]").hidden = !timeline.isFixed();
+}
+
+/** The ends of the time axis. The left one gives way to the time of the moment that is looked at. */
+function ends(plot, looked) {
+  const [from, to] = timeline.range(now());
+  plot.begin.textContent = looked ? clock(looked.t) : timeline.isFixed() ? clock(from) : spanInWords();
+  plot.begin.className = looked ? "then" : "";
+  plot.end.textContent = looked ? "" : timeline.isFixed() ? clock(to) : asOf || "now";
+}
+
+/** Shows the values of the moment that is looked at, or the newest ones. */
+function read() {
+  const all = inRange();
+  const looked = timeline.looked() === null || !all.length ? null : all[nearest(all, timeline.looked())];
+  for (const plot of PLOTS) caption(plot, all, looked);
 }
 
 /** A logarithm has no zero. */
@@ -157,22 +250,55 @@ function floor(value, plot) {
   return plot.log ? Math.max(value, 0.1) : value;
 }
 
-function caption(plot, columns) {
-  const last = columns[0].at(-1) ?? null;
-  const known = last !== null;
-  plot.value.textContent = known ? plot.unit(last) : "–";
-  plot.value.className = plot.loud && !asOf && last > 0.02 ? "bad" : "";
-  plot.frame.setAttribute("aria-label", `${plot.name}: ${known ? plot.unit(last) : "no data"}`);
-  const mark = marks.filter(({ t }) => t > now() - WINDOW_S).at(-1);
-  const any = columns[0].some((value) => value !== null);
-  const second = columns[1]?.at(-1) ?? null;
-  if (!any) plot.note.textContent = "no data yet";
-  else if (second !== null) plot.note.textContent = `p99 · ┄ p50 ${plot.unit(second)}`;
-  else plot.note.textContent = mark ? `┆ ${mark.what}` : "";
+function caption(plot, all, looked) {
+  const shown = looked ?? samples.at(-1);
+  const values = plot.series.map(([key]) => shown?.[key] ?? null);
+  const words = values.map((value) => (value === null ? "–" : plot.unit(value)));
+  const [last] = values;
+  plot.value.textContent = words[0];
+  plot.value.className = looked ? "then" : plot.loud && !asOf && last > 0.02 ? "bad" : "";
+  plot.note.textContent = note(plot, all, looked, words);
+  ends(plot, looked);
+  point(plot, looked, values);
+  say(plot, all, looked, words);
+}
+
+function note(plot, all, looked, words) {
+  const [from, to] = looked ? [looked.t - 1, looked.t + 1] : timeline.range(now());
+  const mark = marks.filter(({ t }) => t > from && t <= to).at(-1);
+  if (!all.some((sample) => sample[plot.series[0][0]] !== null)) return timeline.isFixed() ? "no data" : "no data yet";
+  // Between the times of both ends there is no room for more.
+  if (timeline.isFixed() && !looked) return "";
+  if (words.length > 1 && words[1] !== "–") return `p99 · ┄ p50 ${words[1]}`;
+  return mark ? `┆ ${mark.what}` : "";
+}
+
+/** A line at the moment that is looked at, and a dot on each line of the chart. */
+function point(plot, looked, values) {
+  const at = (node, x, y) => {
+    node.hidden = x === null;
+    if (x !== null) [node.style.left, node.style.top] = [`${x}px`, `${y}px`];
+  };
+  const x = looked && plot.chart.valToPos(looked.t, "x");
+  at(plot.cursor, x, 0);
+  values.forEach((value, line) => {
+    const isThere = looked && value !== null;
+    at(plot.spots[line], isThere ? x : null, isThere && plot.chart.valToPos(floor(value, plot), "y") + plot.chart.over.offsetTop);
+  });
+}
+
+/** The same for those who do not see it. */
+function say(plot, all, looked, words) {
+  const series = plot.series.map(([, , label], at) => [label, words[at]].filter(Boolean).join(" ")).join(", ");
+  const time = looked ? `${clock(looked.t)} UTC` : asOf || "now";
+  const at = looked ? all.indexOf(looked) : all.length - 1;
+  const state = { "aria-valuemin": 0, "aria-valuemax": Math.max(0, all.length - 1), "aria-valuenow": Math.max(0, at) };
+  for (const [name, value] of Object.entries(state)) plot.frame.setAttribute(name, value);
+  plot.frame.setAttribute("aria-valuetext", `${time}: ${series}`);
 }
 
 function resize() {
-  for (const plot of PLOTS) plot.chart.setSize({ width: Math.max(80, plot.frame.clientWidth), height: 64 });
+  for (const plot of PLOTS) plot.chart.setSize({ width: Math.max(80, plot.frame.clientWidth), height: HEIGHT });
 }
 
 function rebuild() {

@@ -200,9 +200,9 @@ function place() {
 let lastWord = document.querySelector("[data-verdict]")?.dataset.verdict;
 
 /** The verdict's word is said when it changes, and not with every number. */
-export function patched(parts) {
+export function patched(changed) {
   const verdict = document.querySelector("[data-part=verdict] [data-verdict]");
-  if (!parts.verdict || !verdict) return;
+  if (!changed.includes("verdict") || !verdict) return;
   if (verdict.dataset.verdict === lastWord) return;
   lastWord = verdict.dataset.verdict;
   document.querySelector("[data-said]").textContent = verdict.querySelector("h1").textContent;

@@ -20,6 +20,8 @@ let heard = performance.now();
 let seen = heard - Number(document.body.dataset.age ?? 0);
 /** When that look was over, by the program's clock. */
 let at = Number(document.body.dataset.at);
+/** The parts as the program rendered them, each cut into pieces before every `<`: what changes in them is sent by piece. */
+const shown = new Map();
 /** As the program rendered it, for when the connection is found again. */
 let kept = { title: document.title, verdict: verdict?.innerHTML ?? "" };
 let isLost = false;
@@ -46,6 +48,8 @@ export function begin(listeners) {
 function address() {
   const asked = new URLSearchParams(location.search);
   asked.set("tab", document.body.dataset.tab);
+  const since = told.newest();
+  if (since) asked.set("since", since);
   return `/live?${asked}`;
 }
 
@@ -60,6 +64,7 @@ function connect() {
       const data = JSON.parse(event.data);
       heard = performance.now();
       if (data.age !== undefined) seen = heard - data.age;
+      if (data.at !== undefined) at = data.at;
       act(data);
     });
   on("beat", judge);
@@ -75,20 +80,29 @@ function connect() {
 
 const parse = (html) => new DOMParser().parseFromString(html, "text/html").body;
 
-function patch({ title, at: of, parts }) {
-  at = of;
+/** Puts what has changed in place. The first patch of a stream has every part; of later ones, what is not sent is as it was. */
+function patch({ title, parts = {}, edits = {} }) {
   isBroken = isReturning = false;
-  for (const [name, html] of Object.entries(parts)) {
+  for (const [name, html] of Object.entries(parts)) shown.set(name, html.split("<"));
+  for (const [name, list] of Object.entries(edits)) edit(shown.get(name), list);
+  const changed = [...Object.keys(parts), ...Object.keys(edits)];
+  for (const name of changed) {
     const old = document.querySelector(`[data-part="${name}"]`);
     if (!old || old.dataset.held !== undefined) continue;
-    const fresh = parse(html);
+    const fresh = parse(shown.get(name).join("<"));
     explain(fresh);
     children(old, fresh);
   }
-  kept = { title: `${title} · cachefront`, verdict: parts.verdict ?? kept.verdict };
+  kept.verdict = shown.get("verdict")?.join("<") ?? kept.verdict;
+  if (title !== undefined) kept.title = `${title} · cachefront`;
   if (!isLost) document.title = kept.title;
-  for (const patched of told.patched) patched(parts);
+  for (const patched of told.patched) patched(changed);
   judge();
+}
+
+/** Each edit counts the pieces as they were before all of them: so the last one goes first. */
+function edit(pieces, list) {
+  for (const [first, count, ...put] of list.reverse()) pieces.splice(first, count, ...put);
 }
 
 /** Why nothing is known of now; empty if it is. */
@@ -110,7 +124,7 @@ function judge() {
     if (verdict) children(verdict, parse(kept.verdict));
     document.title = kept.title;
     tell(null);
-    for (const patched of told.patched) patched({ verdict: kept.verdict });
+    for (const patched of told.patched) patched(["verdict"]);
   }
 }
 

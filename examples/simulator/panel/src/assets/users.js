@@ -86,14 +86,20 @@ export function patched() {
 }
 
 function edit(button) {
-  const { user, name = "", email = "" } = button.dataset;
+  const { user, name = "", email = "", status = "active" } = button.dataset;
   const isNew = user === "new";
   action = isNew ? "/users" : `/users/${user}/write`;
   document.getElementById("user-title").textContent = isNew ? "New user" : `Write user ${user}`;
   document.getElementById("user-text").textContent = "Goes to the database and nowhere else: the cache follows by TTL or CDC.";
   const { elements } = dialog.querySelector("form");
+  // The id of a row is chosen when it is inserted, and stays.
+  elements.id.value = "";
+  elements.id.disabled = !isNew;
+  dialog.querySelector("[data-new]").hidden = !isNew;
   elements.name.value = name;
   elements.email.value = email;
+  // A status that another program has written is none of these, and stays.
+  elements.status.value = status;
   complain("user-form", "");
   dialog.showModal();
   elements.name.select();

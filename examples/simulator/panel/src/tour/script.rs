@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use simulator_model::domain::{DbError, Mode, User, UserInput};
 use simulator_model::inspector::EntryState;
 
+use super::pauses::NotRequested;
 use super::{Progress, Scenario, TourView};
 use crate::panel::Panel;
 
@@ -31,23 +32,27 @@ pub(crate) fn start(panel: &Arc<Panel>, scenario: Scenario) -> bool {
         panel.tour.change(|view| {
             view.running = false;
             view.left = None;
-            if let Some(step) = view.steps.iter_mut().find(|step| step.progress == Progress::Now) {
-                step.progress = Progress::Failed;
-                step.note = "stopped".into();
-            }
+            end(view, "stopped".into());
         });
         return true;
     }
     if panel.tour.view.borrow().running {
         return false;
     }
-    panel.tour.view.send_replace(TourView { running: true, ..TourView::of(scenario) });
+    let pace = panel.tour.view.borrow().pace;
+    panel.tour.view.send_replace(TourView { running: true, pace, ..TourView::of(scenario) });
     *task = Some(tokio::spawn(run(Arc::clone(panel), scenario)).abort_handle());
     true
 }
 
 /// Why a demo ended early, for people to read.
 struct Failure(String);
+
+impl From<NotRequested> for Failure {
+    fn from(_: NotRequested) -> Self {
+        Self("the next step was not requested for ten minutes".into())
+    }
+}
 
 impl From<DbError> for Failure {
     fn from(_: DbError) -> Self {
@@ -71,13 +76,21 @@ pub(crate) async fn run(panel: Arc<Panel>, scenario: Scenario) {
     panel.tour.change(|view| {
         view.running = false;
         view.left = None;
-        if let Err(Failure(cause)) = outcome
-            && let Some(step) = view.steps.iter_mut().find(|step| step.progress == Progress::Now)
-        {
-            step.progress = Progress::Failed;
-            step.note = cause;
+        if let Err(Failure(cause)) = outcome {
+            end(view, cause);
         }
     });
+}
+
+/// Marks the current step, or the one before which the demo pauses, as failed.
+fn end(view: &mut TourView, cause: String) {
+    let now = view.steps.iter().position(|step| step.progress == Progress::Now);
+    let next = view.steps.iter().position(|step| step.progress == Progress::Waiting);
+    view.waits = None;
+    if let Some(step) = now.or(next).and_then(|at| view.steps.get_mut(at)) {
+        step.progress = Progress::Failed;
+        step.note = cause;
+    }
 }
 
 struct Demo<'a> {
@@ -95,6 +108,7 @@ impl Demo<'_> {
             return Err(Failure("the read was fresh: is the mode really TTL?".into()));
         }
         self.until_expired(&user, changed).await?;
+        self.panel.tour.pause(4).await?;
         self.begin(4);
         let took = Instant::now();
         self.read_until_fresh(&user, &renamed).await?;
@@ -114,6 +128,7 @@ impl Demo<'_> {
             tokio::time::sleep(POLL).await;
         }
         self.done(3, measured(changed.elapsed()));
+        self.panel.tour.pause(4).await?;
         self.begin(4);
         let took = Instant::now();
         self.read_until_fresh(&user, &renamed).await?;
@@ -129,28 +144,38 @@ impl Demo<'_> {
         let row = api.modes.set(mode, None).await?;
         api.pipeline.followed(row.mode).await;
         self.done(0, measured(started.elapsed()));
+        self.panel.tour.pause(1).await?;
         self.begin(1);
         let user = match api.database.get_by_email(ADDRESS).await?.value {
             Some(user) => user,
             None => self.create().await?,
         };
         self.panel.tour.change(|view| view.user = Some(user.id));
-        // Removes what an earlier demo left behind, so that the new entry starts with its full TTL.
-        api.caches.users.invalidate(&user.id).await?;
         let started = Instant::now();
-        self.keep(user.id).await?;
+        self.renew(user.id).await?;
         self.panel.tour.change(|view| {
             if let Some(step) = view.steps.get_mut(1) {
                 step.words = format!("Read user {}: now cached", user.id);
             }
         });
         self.done(1, measured(started.elapsed()));
+        if self.panel.tour.pause(2).await? {
+            self.same_mode(mode)?;
+            // The entry has aged meanwhile, and what the next step shows takes its whole time to live.
+            self.renew(user.id).await?;
+        }
         Ok(user)
     }
 
+    /// Removes what is cached, and reads until a new entry is cached, which starts with its full TTL.
+    async fn renew(&self, id: u64) -> Result<(), Failure> {
+        self.panel.api.caches.users.invalidate(&id).await?;
+        self.keep(id).await
+    }
+
     async fn create(&self) -> Result<User, Failure> {
-        let input = UserInput { name: NAMES[0].into(), email: ADDRESS.into() };
-        Ok(self.panel.api.database.create(&input).await?.value)
+        let input = UserInput { name: NAMES[0].into(), email: ADDRESS.into(), status: None };
+        Ok(self.panel.api.database.create(None, &input).await?.value)
     }
 
     /// The third step. Returns the new name.
@@ -158,7 +183,7 @@ impl Demo<'_> {
         self.begin(2);
         let name = if user.name == NAMES[0] { NAMES[1] } else { NAMES[0] };
         let started = Instant::now();
-        let input = UserInput { name: name.into(), email: user.email.clone() };
+        let input = UserInput { name: name.into(), email: user.email.clone(), status: None };
         let written = self.panel.api.database.update(user.id, &input).await?;
         if written.is_none() {
             return Err(Failure("another client deleted the user".into()));

@@ -8,6 +8,11 @@ use super::context::PageContext;
 pub(super) fn audit(context: &PageContext<'_>) -> Markup {
     html! {
         div.hd { h2 #h-audit { "Audit" } span.m.full { "Who did what, the newest first: at most 500 entries." } span.grow {}
+            @if context.reader.may(Role::Admin) {
+                a.btn href="/export" download="cachefront-simulator.json" { "Export everything" }
+            } @else {
+                button.btn type="button" disabled title="Needs the admin role" { "Export everything" }
+            }
             button.btn type="button" data-ask="End all sessions?" data-text="All users have to log in again, including you." data-yes="End them"
                 data-action="/sessions/end" data-body=""
                 disabled[!context.reader.may(Role::Admin)] title=[(!context.reader.may(Role::Admin)).then_some("Needs the admin role")] { "End all sessions" } }

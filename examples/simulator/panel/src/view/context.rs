@@ -10,6 +10,7 @@ use crate::page_data::PageData;
 use crate::panel::Panel;
 use crate::query::QueryParameters;
 use crate::runs::COMPARING;
+use crate::servers::SeenServers;
 use crate::tab::Tab;
 use crate::users::Page;
 
@@ -24,6 +25,8 @@ pub(crate) struct PageContext<'a> {
     pub(crate) keys: Option<&'a Keys>,
     /// For the audit page; `None` if the list cannot be read.
     pub(crate) audit: Option<&'a [AuditEntry]>,
+    /// For the page of the app servers; `None` if they could not be read in time.
+    pub(crate) servers: Option<&'a SeenServers>,
     /// The session of the user who views the page.
     pub(crate) reader: &'a Session,
 }
@@ -36,8 +39,9 @@ impl<'a> PageContext<'a> {
         wanted: &'a QueryParameters,
         gathered: &'a PageData,
     ) -> Self {
-        let PageData { moment, page, keys, audit } = gathered;
-        Self { panel, tab, moment, page, wanted, keys: keys.as_ref(), audit: audit.as_deref(), reader }
+        let PageData { moment, page, keys, audit, servers } = gathered;
+        let (keys, audit, servers) = (keys.as_ref(), audit.as_deref(), servers.as_ref());
+        Self { panel, tab, moment, page, wanted, keys, audit, servers, reader }
     }
 
     /// Returns true if the user may change things.

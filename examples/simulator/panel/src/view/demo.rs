@@ -6,6 +6,7 @@ use super::context::PageContext;
 use super::icon::icon;
 use super::users::{cached_name, chip, database_name};
 use crate::rows::UserRow;
+use crate::tour::pace::Pace;
 use crate::tour::{Progress, Scenario, Step, TourView};
 
 pub(super) fn demo(context: &PageContext<'_>) -> Markup {
@@ -19,6 +20,9 @@ pub(super) fn demo(context: &PageContext<'_>) -> Markup {
         }
     };
     let state = match tour.at() {
+        None if tour.waits.is_some() => {
+            format!("before step {} of {}", tour.waits.unwrap_or_default() + 1, steps.len())
+        }
         Some(at) => format!("step {at} of {}", steps.len()),
         None if tour.scenario.is_none() => "not started".to_owned(),
         None if tour.failed() => "stopped".to_owned(),
@@ -36,14 +40,18 @@ pub(super) fn demo(context: &PageContext<'_>) -> Markup {
                 (button(context, Scenario::Ttl, next, "ttl", "TTL stale read"))
                 (button(context, Scenario::Cdc, next, "cdc", "CDC invalidation"))
             }
+            (paces(context))
             @if let (Some(reason), true) = (context.mode_reason(), context.operates()) { p.m.s { (reason) } }
             ol.steps data-demo-user=[tour.user.filter(|_| tour.running)] data-scenario=[tour.scenario.map(|scenario| if scenario == Scenario::Ttl { "ttl" } else { "cdc" })] {
                 @for step in steps { (line(step)) }
             }
             @if let Some(row) = &context.moment.demo { (state_of(row)) }
             p.m.s { "Why not just delete the key when the event comes? " a href="/race" { "The races, step by step" } }
+            @if tour.waits.is_some() {
+                button.btn.pri type="button" data-key="next" data-post="/demo/next" disabled[!context.operates()] title=[context.reason()] { "Next step" }
+            }
             @if tour.running {
-                button.btn.q type="button" data-post="/demo/stop" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
+                button.btn.q type="button" data-key="stop" data-post="/demo/stop" disabled[!context.operates()] title=[context.reason()] { (icon("stop")) "Stop" }
             }
         }
     }
@@ -62,13 +70,25 @@ fn button(context: &PageContext<'_>, scenario: Scenario, next: Scenario, path: &
     }
 }
 
+/// Renders the choice of the pace, which all tabs share.
+fn paces(context: &PageContext<'_>) -> Markup {
+    html! {
+        div.paces role="group" aria-label="Pace of the demos" {
+            @for (pace, name, words) in Pace::ALL {
+                button.btn.q type="button" data-key=(name) aria-pressed=(context.moment.tour.pace == pace) data-post="/demo/pace"
+                    data-body=(format!("pace={name}")) disabled[!context.operates()] title=[context.reason()] { (words) }
+            }
+        }
+    }
+}
+
 /// Renders the current row and entry of the demo's user.
 fn state_of(row: &UserRow) -> Markup {
     html! {
         dl.side-by-side data-demo-state-of=(row.id) {
             div { dt { "database" } dd { (database_name(row)) } }
             div { dt { "cache" } dd { (cached_name(row)) } }
-            (chip(row.state))
+            div { dt { "state" } dd { (chip(row.state)) } }
         }
     }
 }

@@ -3,11 +3,8 @@
 use maud::{Markup, html};
 
 use super::context::PageContext;
-use super::text::{millis, short, time};
-use crate::activity::{ActivityEntry, What};
-
-/// Maximum number of entries that are shown.
-const SHOWN_MAX: usize = 14;
+use super::text::{encoded, millis, short, time};
+use crate::activity::{ActivityEntry, SHOWN_MAX, What};
 
 pub(super) fn events(context: &PageContext<'_>) -> Markup {
     let latest = context.panel.live.chronicle.latest(SHOWN_MAX);
@@ -16,9 +13,19 @@ pub(super) fn events(context: &PageContext<'_>) -> Markup {
             p.m.pad { "Waiting for the first change. Press " b { "Write" } " at a user, or change a row from another program:" }
             pre { code { (context.panel.hint) } }
         } @else {
-            ol.ev { @for happened in &latest { (line(happened)) } }
+            (list(&latest))
         }
     }
+}
+
+/// Renders entries, newest first.
+pub(super) fn list(entries: &[ActivityEntry]) -> Markup {
+    html! { ol.ev { @for happened in entries { (line(happened)) } } }
+}
+
+/// Names a write for the dialog that shows its hops.
+fn write_of(position: &str, keys: &[String]) -> String {
+    format!("position={}&key={}", encoded(position), encoded(keys.first().map_or("", String::as_str)))
 }
 
 fn line(happened: &ActivityEntry) -> Markup {
@@ -43,8 +50,8 @@ fn line(happened: &ActivityEntry) -> Markup {
                 }
                 What::Change { op, keys, position, lag_ms, applied } => {
                     span.m { (op) }
-                    span.cut title=(format!("{} at {position}", keys.join(", "))) {
-                        (keys.first().map_or("–", String::as_str)) " " span.m.mono { (short(position)) }
+                    button.way type="button" data-write=(write_of(position, keys)) title=(format!("{} at {position}", keys.join(", "))) {
+                        (keys.first().map_or("–", String::as_str)) " " span.m.mono { (short(position)) } span.vh { ": the way of this write" }
                     }
                     span.m {
                         @match (applied, lag_ms) {

@@ -32,8 +32,8 @@ const TEXTS: [Text; 12] = [
     },
     Text {
         card: "charts",
-        text: "The last minute: reads without a load, loads of the database, the time from a commit to its removal, the age of the \
-               oldest wrong value, and the time of a request.",
+        text: "Reads without a load, loads of the database, the time from a commit to its removal, the age of the oldest wrong \
+               value, and the time of a request. Point at a chart for its values, drag over a stretch to zoom in; times are in UTC.",
         more: ("observability.md", "metrics"),
     },
     Text {

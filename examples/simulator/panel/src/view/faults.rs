@@ -107,7 +107,36 @@ pub(super) fn faults(context: &PageContext<'_>) -> Markup {
             button.btn type="button" data-post="/faults" data-body="fault=all&value=false"
                 disabled[!context.operates() || state.active().is_empty()] title=[context.reason()] { "Lift all" }
         }
-        ul.faults { @for fault in &all(context) { (line(context, fault)) } }
+        ul.faults {
+            @for fault in &all(context) { (line(context, fault)) }
+            (bus_cut(context))
+        }
+    }
+}
+
+/// Renders the fault that is of one app server, which is chosen.
+fn bus_cut(context: &PageContext<'_>) -> Markup {
+    let (cut, off) = (context.moment.faults.bus_cut, !context.operates());
+    html! {
+        li.is-on[cut.is_some()] data-key="bus_cut" {
+            div { b { "Cut the bus of a server" } span.m.s { "bus → app server" } }
+            p { "Its own memory hears of no invalidation: it turns itself off after 2 s of silence, and reads go to the store. Other servers go on with hits." }
+            div.row {
+                @if let Some(server) = cut {
+                    span.chip.on { "server " (server.as_str()) }
+                    button.btn type="button" data-post="/faults" data-body="fault=bus_cut&value=false" disabled[off] title=[context.reason()]
+                        aria-label="Lift: Cut the bus of a server" { "Lift" }
+                } @else {
+                    form.row data-form="/faults" {
+                        input type="hidden" name="fault" value="bus_cut";
+                        select.short name="value" disabled[off] aria-label="Cut the bus of a server: which one" {
+                            @for server in context.panel.api.servers.names() { option value=(server.as_str()) { "server " (server.as_str()) } }
+                        }
+                        button.btn type="submit" disabled[off] title=[context.reason()] aria-label="Switch on: Cut the bus of a server" { "Switch on" }
+                    }
+                }
+            }
+        }
     }
 }
 

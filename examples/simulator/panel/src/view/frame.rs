@@ -1,9 +1,12 @@
 //! The frame around the parts, and the dialogs.
 
 use maud::{DOCTYPE, Markup, html};
+use simulator_model::domain::Status;
 
+use super::charts;
 use super::context::PageContext;
 use super::explain::explain;
+use super::guide;
 use super::icon::{icon, sprite};
 use crate::tab::Tab;
 
@@ -28,12 +31,14 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                     @match context.tab {
                         Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),
+                        Tab::Servers => (super::servers::page(context, part("servers"))),
                         Tab::Race => @if let Some(markup) = part("race") { (markup) },
                         Tab::Faults => (faults(&part)),
-                        Tab::Audit => section.card data-part="audit" aria-labelledby="h-audit" { @if let Some(markup) = part("audit") { (markup) } },
+                        Tab::Audit => section.card aria-labelledby="h-audit" { (explained("audit", &part)) },
                     }
                 }
                 (dialogs())
+                @if context.tab == Tab::Live { (guide::guide()) }
                 dialog #history aria-labelledby="history-title" {
                     h2 #history-title { "Mode history" }
                     div data-part="history" { @if let Some(markup) = part("history") { (markup) } }
@@ -49,9 +54,17 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
 fn strip<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     html! {
         div.strip {
-            section data-part="verdict" aria-label="Verdict" { @if let Some(markup) = part("verdict") { (markup) } }
-            section data-part="mode" aria-label="Mode" { @if let Some(markup) = part("mode") { (markup) } }
+            section.seen aria-label="Verdict" { (explained("verdict", part)) }
+            section aria-label="Mode" { (explained("mode", part)) }
         }
+    }
+}
+
+/// Renders a part and its explanation, which never changes and is therefore not in the part that is pushed.
+fn explained<'a>(name: &str, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
+    html! {
+        div data-part=(name) { @if let Some(markup) = part(name) { (markup) } }
+        (explain(name))
     }
 }
 
@@ -78,7 +91,7 @@ fn top(context: &PageContext<'_>) -> Markup {
         header.top {
             div.brand { (icon("logo")) "cachefront" }
             nav.tabs aria-label="Pages" {
-                @for (tab, path, name) in Tab::ALL {
+                @for (tab, path, name) in Tab::ALL.into_iter().filter(|(tab, ..)| *tab != Tab::Servers || context.panel.has_servers()) {
                     a href=(path) aria-current=[(tab == context.tab).then_some("page")] { (name) }
                 }
             }
@@ -96,13 +109,14 @@ fn top(context: &PageContext<'_>) -> Markup {
 fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     let of = |name: &str| html! { @if let Some(markup) = part(name) { (markup) } };
     html! {
+        (super::past::slider())
         div.live data-live {
             div.wide data-column="wide" {
-                section.card.pl data-part="pipeline" data-place="3" aria-labelledby="h-pipeline" { (of("pipeline")) }
+                section.card.pl data-place="3" aria-labelledby="h-pipeline" { (explained("pipeline", part)) }
             }
             div.cols {
                 div.col data-column="main" {
-                    section.card.charts data-place="4" aria-label="Live charts, last minute" #charts { (explain("charts")) }
+                    (charts::charts())
                     section.card.users data-place="2" aria-labelledby="h-users" #users tabindex="-1" {
                         div.hd {
                             h2 #h-users { "Users" }
@@ -115,11 +129,11 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
                         (explain("users"))
                         div data-part="users" { (of("users")) }
                     }
-                    section.card data-part="experiment" data-place="6" aria-labelledby="h-ab" { (of("experiment")) }
+                    section.card data-place="6" aria-labelledby="h-ab" { (explained("experiment", part)) }
                 }
                 div.col.side data-column="side" {
-                    section.card.demo data-part="demo" data-place="1" aria-labelledby="h-demo" { (of("demo")) }
-                    section.card data-part="load" data-place="5" aria-labelledby="h-load" { (of("load")) }
+                    section.card.demo data-place="1" aria-labelledby="h-demo" { (explained("demo", part)) (guide::start()) }
+                    section.card data-place="5" aria-labelledby="h-load" { (explained("load", part)) }
                     section.card.events data-place="7" aria-labelledby="h-events" {
                         div.hd { h2 #h-events { "Events" } span.m.s { "times in UTC" } span.grow {} button.btn.q type="button" data-hold aria-pressed="false" { "Pause" } }
                         (explain("events"))
@@ -150,8 +164,8 @@ fn browser<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
 fn faults<'a>(part: &impl Fn(&str) -> Option<&'a Markup>) -> Markup {
     html! {
         div.live {
-            section.card.pl data-part="pipeline" aria-labelledby="h-pipeline" { @if let Some(markup) = part("pipeline") { (markup) } }
-            section.card data-part="faults" aria-labelledby="h-faults" { @if let Some(markup) = part("faults") { (markup) } }
+            section.card.pl aria-labelledby="h-pipeline" { (explained("pipeline", part)) }
+            section.card aria-labelledby="h-faults" { (explained("faults", part)) }
         }
     }
 }
@@ -171,8 +185,14 @@ fn dialogs() -> Markup {
             form method="dialog" {
                 h2 #user-title { "New user" }
                 p.m.s #user-text {}
+                label.f data-new { span { "Id (empty for the next one)" } input name="id" inputmode="numeric" pattern="[0-9]*" maxlength="16" autocomplete="off"; }
                 label.f { span { "Name" } input name="name" maxlength="255" required autocomplete="off"; }
                 label.f { span { "E-mail" } input name="email" maxlength="255" required autocomplete="off"; }
+                label.f { span { "Status" }
+                    select name="status" {
+                        @for status in Status::ALL { option value=(status.as_str()) selected[status == Status::default()] { (status.as_str()) } }
+                    }
+                }
                 p.error role="alert" hidden {}
                 div.row { span.grow {} button.btn.lg type="button" data-cancel { "Cancel" } button.btn.lg.pri type="submit" value="yes" { "Save" } }
             }

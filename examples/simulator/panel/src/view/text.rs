@@ -24,6 +24,29 @@ pub(super) fn countdown(duration: Duration) -> String {
     }
 }
 
+/// Formats the time that an entry has left: in whole seconds, rounded up, because each step is sent to every tab.
+pub(super) fn left(duration: Duration) -> String {
+    match duration.as_secs_f64().ceil() {
+        seconds if seconds < 120.0 => format!("{seconds} s"),
+        seconds => format!("{:.0} min", seconds / 60.0),
+    }
+}
+
+/// Formats a bound, rounded up to the next of 1, 2, 5, 10, 20, 50 … ms: its digits would change with every snapshot.
+pub(super) fn at_most(bound: Duration) -> String {
+    let bound = bound.as_secs_f64() * 1e3;
+    let mut power = 1.0;
+    loop {
+        if let Some(step) = [1.0, 2.0, 5.0].into_iter().map(|step| step * power).find(|step| *step >= bound) {
+            return match step {
+                _ if step < 1e3 => format!("{step} ms"),
+                _ => format!("{} s", step / 1e3),
+            };
+        }
+        power *= 10.0;
+    }
+}
+
 /// Formats the time of day in UTC, with milliseconds.
 pub(super) fn time(at: Timestamp) -> String {
     let millis = at.as_millis() % 86_400_000;
@@ -56,9 +79,20 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// Percent-encodes a text for the body of a form, or for a query.
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_passes_through_a_form_unchanged() {
+        assert_eq!(encoded("users_by_email:a+b&c=ü@x"), "users_by_email%3Aa%2Bb%26c%3D%C3%BC%40x");
+    }
 
     #[test]
     fn numbers_are_short_and_whole() {
@@ -70,6 +104,10 @@ mod tests {
             (grouped(12), grouped(1_284), grouped(1_234_567)),
             ("12".into(), "1,284".into(), "1,234,567".into())
         );
+        let rest = [0, 1, 9_200, 119_000, 119_500].map(|millis| left(Duration::from_millis(millis)));
+        assert_eq!(rest, ["0 s", "1 s", "10 s", "119 s", "2 min"]);
+        let bounds = [0, 1, 381, 500, 501, 3_000, 70_000].map(|millis| at_most(Duration::from_millis(millis)));
+        assert_eq!(bounds, ["1 ms", "1 ms", "500 ms", "500 ms", "1 s", "5 s", "100 s"]);
         assert_eq!(short("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-57"), "…:1-57");
         assert_eq!(time(Timestamp::from_micros(3_723_004_000)), "01:02:03.004");
     }

@@ -2,12 +2,13 @@
 
 use maud::{Markup, html};
 use simulator_model::domain::Mode;
+use simulator_model::server_name::ServerName;
 
 use super::context::PageContext;
 use super::icon::icon;
 use super::text::countdown;
 use crate::moment::{Slow, Switch};
-use crate::verdict::Word;
+use crate::verdict::{Verdict, Word};
 
 /// Maximum number of changes of the mode that are shown.
 const SWITCHES_SHOWN: usize = 20;
@@ -45,7 +46,14 @@ pub(super) fn banner(context: &PageContext<'_>) -> Markup {
 fn faults(context: &PageContext<'_>) -> Vec<Banner> {
     let faults = context.moment.faults;
     let (store_ms, database_ms, lag_ms) = (faults.store_delay_ms, faults.database_delay_ms, faults.replica_lag_ms);
+    let server = faults.bus_cut.map_or("", ServerName::as_str);
     let all = [
+        (
+            faults.bus_cut.is_some(),
+            "bus_cut",
+            format!("Server {server} is cut off from the bus"),
+            "after 2 s without a message it serves nothing from its own memory; the other servers go on. Lift it.",
+        ),
         (
             faults.pause_consumer,
             "pause_consumer",
@@ -136,7 +144,11 @@ fn outage(context: &PageContext<'_>) -> Option<Banner> {
 
 /// Renders the verdict: inconspicuous when healthy, prominent when stale.
 pub(super) fn verdict(context: &PageContext<'_>) -> Markup {
-    let verdict = &context.moment.verdict;
+    verdict_of(&context.moment.verdict)
+}
+
+/// Renders a verdict of any moment.
+pub(super) fn verdict_of(verdict: &Verdict) -> Markup {
     let counts = &verdict.counts;
     let kept = verdict.compared;
     let sign = match verdict.word {

@@ -6,7 +6,7 @@ use simulator_model::domain::{Mode, User};
 
 use super::context::PageContext;
 use super::icon::icon;
-use super::text::{countdown, short};
+use super::text::{at_most, countdown, short};
 use crate::rows::{Found, SURVEY_MAX, State, UserRow};
 use crate::verdict::Word;
 
@@ -118,10 +118,8 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                     aria-label=(format!("Compare user {id} with the database")) { (icon("chev")) }
             }
             td.c1.mono { (id) }
-            td.c2 data-l="in database" {
-                (database_name(row))
-            }
-            td.c3 data-l="in cache" { (cached_name(row)) }
+            td.c2 data-l="in database" { (database_name(row)) (status(row.database.as_ref(), None)) }
+            td.c3 data-l="in cache" { (cached_name(row)) (status(row.cached.as_ref(), row.database.as_ref())) }
             td.c4 { (chip(row.state)) }
             td.c5 data-l="TTL left" { (ttl(context, row)) }
             td.c6 data-l="tier" { (tier(row.tier)) }
@@ -130,7 +128,7 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                 div.acts {
                     button.btn.q type="button" data-post=(format!("/users/{id}/read")) aria-label=(format!("Read user {id} through the cache")) { "Read" }
                     @if let Some(user) = &row.database {
-                        button.btn.q type="button" data-user=(id) data-name=(user.name) data-email=(user.email)
+                        button.btn.q type="button" data-user=(id) data-name=(user.name) data-email=(user.email) data-status=(user.status)
                             disabled[off] title=[reason] aria-label=(format!("Write user {id}")) { "Write" }
                         button.btn.q.danger type="button" data-ask=(format!("Delete user {id}?"))
                             data-text="The row goes from the database only; the cache follows by TTL or CDC."
@@ -139,6 +137,15 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Renders the status of a user, marked if it differs from that of `other`.
+fn status(user: Option<&User>, other: Option<&User>) -> Markup {
+    html! {
+        @if let Some(user) = user {
+            " " span.status.diff[other.is_some_and(|other| other.status != user.status)] { (user.status) }
         }
     }
 }
@@ -154,13 +161,18 @@ pub(super) fn database_name(row: &UserRow) -> Markup {
     }
 }
 
+/// Returns true if a cached name is not the row's; a stale entry may differ from its row elsewhere.
+fn differs(row: &UserRow, cached: &User) -> bool {
+    row.state == State::Stale && row.database.as_ref().is_none_or(|user| user.name != cached.name)
+}
+
 /// Renders the name in the cache, or why there is none.
 pub(super) fn cached_name(row: &UserRow) -> Markup {
     html! {
         @match &row.cached {
             None if row.other.as_ref().is_some_and(|other| other.elsewhere) => span.diff { "stale in the API" },
             None if row.other.is_some() => span.diff { "stale by address" },
-            Some(user) => span.diff[row.state == State::Stale] { (user.name) },
+            Some(user) => span.diff[differs(row, user)] { (user.name) },
             None if row.negative => span.m { "known to be missing" },
             None if row.state == State::Unknown => span.m { "unknown" },
             None => span.m { "not cached" },
@@ -168,13 +180,19 @@ pub(super) fn cached_name(row: &UserRow) -> Markup {
     }
 }
 
+/// Width of the bar of a whole time to live, in pixels, and the number of its steps. It shows roughly what the number next to it
+/// says, and each step is sent to every tab.
+const BAR_WIDTH: f64 = 56.0;
+const BAR_STEPS: f64 = 14.0;
+
 fn ttl(context: &PageContext<'_>, row: &UserRow) -> Markup {
     let Some(left) = row.ttl else { return html! { span.m { "–" } } };
-    let share = (left.as_secs_f64() / context.panel.ttl.as_secs_f64().max(0.001) * 56.0).clamp(0.0, 56.0);
+    let share = left.as_secs_f64() / context.panel.ttl.as_secs_f64().max(0.001);
+    let width = (share * BAR_STEPS).ceil().clamp(0.0, BAR_STEPS) / BAR_STEPS * BAR_WIDTH;
     html! {
         span.ttl {
-            svg aria-hidden="true" { rect.low[left.as_secs() < 5] width=(format!("{share:.0}")) height="4" {} }
-            (countdown(left))
+            svg.low[left.as_secs() < 5] aria-hidden="true" { rect width=(width) {} }
+            (super::text::left(left))
         }
     }
 }
@@ -228,6 +246,7 @@ pub(super) fn fields(user: &User, other: Option<&User>, position: Option<&str>) 
     let pairs = [
         ("name", &user.name, other.map(|other| &other.name)),
         ("email", &user.email, other.map(|other| &other.email)),
+        ("status", &user.status, other.map(|other| &other.status)),
         ("updated", &user.updated_at, other.map(|other| &other.updated_at)),
     ];
     html! {
@@ -258,7 +277,7 @@ fn bound(context: &PageContext<'_>, row: &UserRow) -> Markup {
             h3 { "Staleness bound" }
             b.bad[stale] {
                 @match row.bound.filter(|_| kept) {
-                    Some(bound) => { "≤ " (super::text::millis(bound.as_secs_f64() * 1e3)) },
+                    Some(bound) => { "≤ " (at_most(bound)) },
                     None => { @if kept { "unknown" } @else { "–" } },
                 }
             }
@@ -266,7 +285,7 @@ fn bound(context: &PageContext<'_>, row: &UserRow) -> Markup {
                 (words)
                 @if let Some(since) = row.stale_for {
                     " Differs for " (countdown(since))
-                    @if let Some(left) = row.ttl { ", heals in " (countdown(left)) " at the latest" } "."
+                    @if let Some(left) = row.ttl { ", heals in " (super::text::left(left)) " at the latest" } "."
                 }
             }
         }

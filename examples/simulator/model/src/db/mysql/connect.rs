@@ -18,8 +18,16 @@ const USERS: &str = "CREATE TABLE IF NOT EXISTS users (
     id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
     name VARCHAR(255) NOT NULL,
     email VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL UNIQUE,
-    updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)
+    updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+    status VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 'active'
 ) DEFAULT CHARACTER SET utf8mb4";
+
+/// For tables of earlier versions. It is in the log as a change of the table, so it runs once.
+const ADD_STATUS: &str =
+    "ALTER TABLE users ADD COLUMN status VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 'active'";
+
+/// Another process has added the column at the same moment.
+const DUPLICATE_COLUMN: u16 = 1060;
 
 const SETTINGS: &str = "CREATE TABLE IF NOT EXISTS cachefront_settings (
     name VARCHAR(64) CHARACTER SET ascii PRIMARY KEY,
@@ -196,7 +204,24 @@ pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
             connection.query_drop(create).await?;
         }
     }
-    Ok(())
+    add_status(connection).await
+}
+
+/// Adds the column `status` to a table of an earlier version.
+async fn add_status(connection: &mut Conn) -> mysql_async::Result<()> {
+    let found: Option<u8> = connection
+        .query_first(
+            "SELECT 1 FROM information_schema.columns
+             WHERE table_schema = DATABASE() AND table_name = 'users' AND column_name = 'status'",
+        )
+        .await?;
+    if found.is_some() {
+        return Ok(());
+    }
+    match connection.query_drop(ADD_STATUS).await {
+        Err(Error::Server(error)) if error.code == DUPLICATE_COLUMN => Ok(()),
+        added => added,
+    }
 }
 
 #[cfg(test)]

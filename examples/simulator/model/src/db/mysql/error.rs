@@ -17,8 +17,7 @@ pub(super) fn classify(failure: Error) -> DbError {
     match &failure {
         Error::Server(error) if error.code == NO_ID_LEFT => DbError::NoIdLeft,
         Error::Server(error) if error.code == DUPLICATE_ENTRY => match duplicate_key(&error.message) {
-            // Some servers assign the last id again and again.
-            key if key.eq_ignore_ascii_case("primary") => DbError::NoIdLeft,
+            key if key.eq_ignore_ascii_case("primary") => DbError::IdTaken,
             key if key.to_ascii_lowercase().contains("email") => DbError::EmailTaken,
             _ => DbError::Failed(failure.into()),
         },
@@ -46,14 +45,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_key_of_addresses_means_that_an_address_is_taken() {
+    fn the_key_says_whether_an_address_or_an_id_is_taken() {
         for key in ["users.email", "email", "users.uq_Email"] {
             let error = classified(1062, &format!("Duplicate entry 'for key 'users.PRIMARY'' for key '{key}'"));
             assert!(matches!(error, DbError::EmailTaken), "{key}: {error:?}");
         }
         for key in ["users.PRIMARY", "PRIMARY"] {
             let error = classified(1062, &format!("Duplicate entry '18446744073709551615' for key '{key}'"));
-            assert!(matches!(error, DbError::NoIdLeft), "{key}: {error:?}");
+            assert!(matches!(error, DbError::IdTaken), "{key}: {error:?}");
         }
         assert!(matches!(classified(1062, "Duplicate entry 'a' for key 'users.name'"), DbError::Failed(_)));
         let full = classified(1467, "Failed to read auto-increment value from storage engine");

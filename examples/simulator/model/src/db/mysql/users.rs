@@ -4,22 +4,29 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Row, TxOpts};
 
 use super::executed::written;
-use crate::domain::{Seek, User, UserInput, Written, pattern};
+use crate::domain::{Seek, Status, User, UserInput, Written, pattern};
 
 /// A user's columns. The session's time zone is UTC.
-const COLUMNS: &str = "id, name, email, DATE_FORMAT(updated_at, '%Y-%m-%dT%H:%i:%s.%fZ')";
+const COLUMNS: &str = "id, name, email, DATE_FORMAT(updated_at, '%Y-%m-%dT%H:%i:%s.%fZ'), status";
 
 impl FromRow for User {
     fn from_row_opt(row: Row) -> Result<Self, FromRowError> {
-        let (id, name, email, updated_at) = FromRow::from_row_opt(row)?;
-        Ok(Self { id, name, email, updated_at })
+        let (id, name, email, updated_at, status) = FromRow::from_row_opt(row)?;
+        Ok(Self { id, name, email, updated_at, status })
     }
 }
 
-pub(super) async fn create(connection: &mut Conn, input: &UserInput) -> mysql_async::Result<Written<User>> {
+pub(super) async fn create(
+    connection: &mut Conn,
+    id: Option<u64>,
+    input: &UserInput,
+) -> mysql_async::Result<Written<User>> {
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
-    transaction.exec_drop("INSERT INTO users (name, email) VALUES (?, ?)", (&input.name, &input.email)).await?;
-    let id = transaction.last_insert_id().unwrap_or_default();
+    let insert = "INSERT INTO users (id, name, email, status) VALUES (?, ?, ?, ?)";
+    let status = input.status.unwrap_or_default().as_str();
+    transaction.exec_drop(insert, (id, &input.name, &input.email, status)).await?;
+    // The server names only an id that it has assigned.
+    let id = id.or(transaction.last_insert_id()).unwrap_or_default();
     let user = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
     let executed = executed(&mut transaction).await?;
     transaction.commit().await?;
@@ -35,8 +42,8 @@ pub(super) async fn update(
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
     transaction
         .exec_drop(
-            "UPDATE users SET name = ?, email = ?, updated_at = CURRENT_TIMESTAMP(6) WHERE id = ?",
-            (&input.name, &input.email, id),
+            "UPDATE users SET name = ?, email = ?, status = COALESCE(?, status), updated_at = CURRENT_TIMESTAMP(6) WHERE id = ?",
+            (&input.name, &input.email, input.status.map(Status::as_str), id),
         )
         .await?;
     let user: Option<User> = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront::Position;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use crate::domain::DbError;
 
@@ -90,12 +90,19 @@ mod private {
     }
 }
 
-/// Creates the tables and triggers that are missing.
+/// Creates the tables and triggers that are missing, and updates those of an earlier version.
 ///
 /// # Errors
 /// If a statement fails.
 pub fn install(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(concat!("BEGIN IMMEDIATE;", include_str!("../schema.sql"), "COMMIT;"))
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let columns = "SELECT count(*), ifnull(sum(name = 'status'), 0) FROM pragma_table_info('users')";
+    let (all, status): (u32, u32) = transaction.query_row(columns, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if all > 0 && status == 0 {
+        transaction.execute_batch(include_str!("../status.sql"))?;
+    }
+    transaction.execute_batch(include_str!("../schema.sql"))?;
+    transaction.commit()
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {

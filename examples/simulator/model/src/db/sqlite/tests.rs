@@ -12,7 +12,7 @@ fn database() -> (tempfile::TempDir, Sqlite) {
 }
 
 fn input(name: &str, email: &str) -> UserInput {
-    UserInput { name: name.into(), email: email.into() }
+    UserInput { name: name.into(), email: email.into(), status: None }
 }
 
 /// A connection as another program has it: none of our settings.
@@ -35,11 +35,11 @@ fn text(text: &str) -> Option<String> {
 #[tokio::test]
 async fn users_are_written_read_and_listed() {
     let (_directory, database) = database();
-    let ada = database.create(&input("Ada", "ada@x")).await.expect("created");
+    let ada = database.create(None, &input("Ada", "ada@x")).await.expect("created");
     assert_eq!(ada.value.updated_at.len(), "2026-01-31T12:00:00.000000Z".len());
-    let taken = database.create(&input("Other", "ada@x")).await.expect_err("taken");
+    let taken = database.create(None, &input("Other", "ada@x")).await.expect_err("taken");
     assert!(matches!(taken, DbError::EmailTaken));
-    let grace = database.create(&input("Grace", "grace@x")).await.expect("created");
+    let grace = database.create(None, &input("Grace", "grace@x")).await.expect("created");
 
     let seen = database.get(ada.value.id).await.expect("read");
     assert_eq!(seen.value.as_ref(), Some(&ada.value));
@@ -80,7 +80,7 @@ async fn changes_by_any_program_are_logged_once_with_both_images() {
 #[tokio::test]
 async fn a_program_that_does_not_know_of_updated_at_moves_it() {
     let (_directory, database) = database();
-    let ada = database.create(&input("Ada", "ada@x")).await.expect("created").value;
+    let ada = database.create(None, &input("Ada", "ada@x")).await.expect("created").value;
     stranger(&database)
         .execute_batch("UPDATE users SET updated_at = '2020-01-01 00:00:00' WHERE id = 1; UPDATE users SET name = 'B';")
         .expect("changes");
@@ -147,10 +147,21 @@ async fn the_last_id_is_given_once_and_then_there_is_none() {
     stranger(&database)
         .execute_batch(&format!("INSERT INTO users (id, name, email) VALUES ({}, 'A', 'a@x')", i64::MAX - 1))
         .expect("a row");
-    assert_eq!(database.create(&input("B", "b@x")).await.expect("created").value.id, i64::MAX.unsigned_abs());
-    assert!(matches!(database.create(&input("C", "b@x")).await, Err(DbError::NoIdLeft | DbError::EmailTaken)));
-    assert!(matches!(database.create(&input("C", "c@x")).await, Err(DbError::NoIdLeft)));
+    assert_eq!(database.create(None, &input("B", "b@x")).await.expect("created").value.id, i64::MAX.unsigned_abs());
+    assert!(matches!(database.create(None, &input("C", "b@x")).await, Err(DbError::NoIdLeft | DbError::EmailTaken)));
+    assert!(matches!(database.create(None, &input("C", "c@x")).await, Err(DbError::NoIdLeft)));
     assert_eq!(database.list(0, 10).await.expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn an_id_can_be_chosen_once() {
+    let (_directory, database) = database();
+    assert_eq!(database.create(Some(42), &input("Ada", "ada@x")).await.expect("created").value.id, 42);
+    assert!(matches!(database.create(Some(42), &input("Eve", "eve@x")).await, Err(DbError::IdTaken)));
+    assert!(matches!(database.create(Some(43), &input("Eve", "ada@x")).await, Err(DbError::EmailTaken)));
+    // What was refused is in no log, and the next id comes after the chosen one.
+    assert_eq!(log(&stranger(&database)), [(1, "insert".to_owned(), None, text("ada@x"))]);
+    assert_eq!(database.create(None, &input("Eve", "eve@x")).await.expect("created").value.id, 43);
 }
 
 /// Other users of the machine must not read the key that signs sessions.

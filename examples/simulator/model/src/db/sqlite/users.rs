@@ -3,30 +3,43 @@
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
 use super::file::head;
-use crate::domain::{Seek, User, UserInput, pattern, rfc3339_of};
+use crate::domain::{Seek, Status, User, UserInput, pattern, rfc3339_of};
 
-/// Returns `None` if there is no id left.
+/// What became of a new user.
+pub(super) enum Created {
+    /// The row, and the log's head.
+    As(User, u64),
+    IdTaken,
+    NoIdLeft,
+}
+
 pub(super) fn create(
     connection: &mut Connection,
+    id: Option<i64>,
     input: &UserInput,
     now: &str,
-) -> rusqlite::Result<Option<(User, u64)>> {
+) -> rusqlite::Result<Created> {
     let transaction = write(connection)?;
+    if let Some(id) = id
+        && one(&transaction, id)?.is_some()
+    {
+        return Ok(Created::IdTaken);
+    }
     let inserted = transaction.execute(
-        "INSERT INTO users (name, email, updated_at) VALUES (?1, ?2, ?3)",
-        params![input.name, input.email, now],
+        "INSERT INTO users (id, name, email, updated_at, status) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![id, input.name, input.email, now, input.status.unwrap_or_default().as_str()],
     );
     match inserted {
         // SQLite reports a full disk in both cases: no id left, or no space.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) && last_id(&transaction)? == i64::MAX => {
-            return Ok(None);
+            return Ok(Created::NoIdLeft);
         }
         inserted => drop(inserted?),
     }
     let user = one(&transaction, transaction.last_insert_rowid())?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let seq = head(&transaction)?;
     transaction.commit()?;
-    Ok(Some((user, seq)))
+    Ok(Created::As(user, seq))
 }
 
 /// Returns the largest id that was ever assigned.
@@ -42,8 +55,8 @@ pub(super) fn update(
 ) -> rusqlite::Result<Option<(User, u64)>> {
     let transaction = write(connection)?;
     let changed = transaction.execute(
-        "UPDATE users SET name = ?2, email = ?3, updated_at = ?4 WHERE id = ?1",
-        params![id, input.name, input.email, now],
+        "UPDATE users SET name = ?2, email = ?3, updated_at = ?4, status = ifnull(?5, status) WHERE id = ?1",
+        params![id, input.name, input.email, now, input.status.map(Status::as_str)],
     )?;
     if changed == 0 {
         return Ok(None);
@@ -74,7 +87,7 @@ pub(super) fn get_by_email(connection: &mut Connection, email: &str) -> rusqlite
     let transaction = read(connection)?;
     let seq = head(&transaction)?;
     let user = transaction
-        .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE email = ?1")?
+        .prepare_cached("SELECT id, name, email, updated_at, status FROM users WHERE email = ?1")?
         .query([email])?
         .next()?
         .map(user)
@@ -84,7 +97,7 @@ pub(super) fn get_by_email(connection: &mut Connection, email: &str) -> rusqlite
 
 pub(super) fn list(connection: &Connection, after: i64, limit: u32) -> rusqlite::Result<Vec<User>> {
     connection
-        .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .prepare_cached("SELECT id, name, email, updated_at, status FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")?
         .query_map(params![after, limit], user)?
         .collect()
 }
@@ -95,7 +108,7 @@ pub(super) fn find(connection: &Connection, text: &str, seek: Seek, limit: u32) 
         Seek::Before(id) => ("id < ?1", "DESC", id),
     };
     let statement = format!(
-        "SELECT id, name, email, updated_at FROM users WHERE {bound}
+        "SELECT id, name, email, updated_at, status FROM users WHERE {bound}
          AND (name LIKE ?2 ESCAPE '!' OR email LIKE ?2 ESCAPE '!' OR CAST(id AS TEXT) = ?3)
          ORDER BY id {order} LIMIT ?4"
     );
@@ -120,7 +133,7 @@ fn read(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
 
 fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<User>> {
     connection
-        .prepare_cached("SELECT id, name, email, updated_at FROM users WHERE id = ?1")?
+        .prepare_cached("SELECT id, name, email, updated_at, status FROM users WHERE id = ?1")?
         .query([id])?
         .next()?
         .map(user)
@@ -133,5 +146,6 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
         name: row.get(1)?,
         email: row.get(2)?,
         updated_at: rfc3339_of(row.get(3)?),
+        status: row.get(4)?,
     })
 }

@@ -1,0 +1,140 @@
+//! What happened to each write, hop by hop: from its commit to the first read here that is known to be fresh.
+//!
+//! The consumer reports when a change passed each part. This process adds when the invalidation arrived over the bus, from a
+//! subscription of its own, and when a read through its caches returned a value that contains the write. Both are measured only
+//! while there are viewers; what was not measured says why.
+
+mod follow;
+mod hops;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cachefront::bus::{BusEvent, BusMessage};
+use cachefront::{CacheObserver, Clock, LoadReport, ReadOutcome, Tier, Timestamp};
+
+pub use self::hops::{Hop, HopName, WriteView};
+use self::write::{Arrival, Change, Read, Write};
+use crate::viewers::Viewers;
+
+/// Maximum number of writes that are kept, with about 1 KB each.
+pub const WRITES_MAX: usize = 100;
+
+/// Maximum number of invalidations that arrived before the event of their change, and of reads that ended before it.
+const EARLY_MAX: usize = 256;
+
+/// Records writes.
+#[derive(Debug)]
+pub struct Writes {
+    clock: Arc<dyn Clock>,
+    viewers: Viewers,
+    /// True while the bus is followed: reads are noted only then.
+    watching: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The newest last.
+    writes: VecDeque<Write>,
+    arrivals: VecDeque<Arrival>,
+    reads: VecDeque<Read>,
+}
+
+impl Writes {
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, viewers: Viewers::default(), watching: AtomicBool::new(false), inner: Mutex::default() })
+    }
+
+    /// Who is watching: the bus and the reads are followed only while a client asks for writes.
+    pub fn viewers(&self) -> &Viewers {
+        &self.viewers
+    }
+
+    /// Returns the last writes, newest first.
+    pub fn latest(&self, limit: usize) -> Vec<WriteView> {
+        self.viewers.show();
+        self.inner().writes.iter().rev().take(limit).map(Write::view).collect()
+    }
+
+    /// Returns the write of this transaction that has this key, `None` if it is not kept any more.
+    pub fn find(&self, position: &str, key: &str) -> Option<WriteView> {
+        self.viewers.show();
+        let inner = self.inner();
+        let is_it = |write: &&Write| {
+            write.change.position == position && write.change.keys.first().map_or("", String::as_str) == key
+        };
+        inner.writes.iter().rev().find(is_it).map(Write::view)
+    }
+
+    /// A poisoned lock is usable: no code panics while it holds it.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, change: Change) {
+        let id = change.keys.iter().find_map(|key| key.strip_prefix("users:")?.parse().ok());
+        let watched = self.watching.load(Ordering::Relaxed);
+        let mut write = Write { change, id, watched, push: None, first_read: None };
+        let mut inner = self.inner();
+        inner.arrivals.iter().for_each(|arrival| write.heard(arrival));
+        inner.reads.iter().for_each(|read| write.seen(read));
+        keep(&mut inner.writes, write, WRITES_MAX);
+    }
+
+    fn arrived(&self, message: &BusMessage) {
+        let BusEvent::Keys(keys) = &message.event else { return };
+        if !message.sent_at.is_known() {
+            return;
+        }
+        let arrival = Arrival { at: self.clock.now(), sent_at: message.sent_at, keys: keys.clone() };
+        let mut inner = self.inner();
+        inner.writes.iter_mut().for_each(|write| write.heard(&arrival));
+        keep(&mut inner.arrivals, arrival, EARLY_MAX);
+    }
+
+    fn note_read(&self, read: Read) {
+        let mut inner = self.inner();
+        inner.writes.iter_mut().for_each(|write| write.seen(&read));
+        keep(&mut inner.reads, read, EARLY_MAX);
+    }
+
+    fn set_watching(&self, watching: bool) {
+        self.watching.store(watching, Ordering::Relaxed);
+        if !watching {
+            let mut inner = self.inner();
+            inner.arrivals.clear();
+            inner.reads.clear();
+        }
+    }
+}
+
+/// Adds one, and drops the oldest beyond `max`.
+fn keep<T>(all: &mut VecDeque<T>, one: T, max: usize) {
+    if all.len() >= max {
+        all.pop_front();
+    }
+    all.push_back(one);
+}
+
+impl CacheObserver<u64> for Writes {
+    fn read(&self, key: &u64, outcome: ReadOutcome) {
+        if self.watching.load(Ordering::Relaxed) && outcome == ReadOutcome::Hit(Tier::Shared) {
+            let now = self.clock.now();
+            self.note_read(Read { id: *key, began: now, ended: now, loaded: false });
+        }
+    }
+
+    fn loaded(&self, key: &u64, report: &LoadReport) {
+        if self.watching.load(Ordering::Relaxed) && report.error.is_none() {
+            let ended = self.clock.now();
+            let took = u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX);
+            let began = Timestamp::from_micros(ended.as_micros().saturating_sub(took));
+            self.note_read(Read { id: *key, began, ended, loaded: true });
+        }
+    }
+}
