@@ -15,6 +15,7 @@ mod login;
 mod outage;
 mod pace;
 mod past;
+mod patches;
 mod race;
 mod scene;
 mod servers;

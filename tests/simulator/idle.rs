@@ -88,6 +88,11 @@ async fn an_idle_tab_is_sent_less_than_a_kilobyte_a_second() {
         let [patches, charts, beats] = ["patch", "chart", "beat"].map(of);
         eprintln!("{page}: {rate:.0} bytes/s; patches {patches}, charts {charts}, beats {beats} of {bytes}");
         assert!(rate < RATE_MAX, "{page}: {rate:.0} bytes/s: {}", stream.text);
+        assert_eq!(stream.events("chart").is_empty(), page != "live", "{page}");
+        if page == "live" {
+            let edits_users = |patch: &Value| patch["edits"]["users"].is_array();
+            assert!(stream.events("patch").iter().any(edits_users), "the time that entries have left: {}", stream.text);
+        }
         for patch in stream.events("patch") {
             let is_empty = |name: &str| patch[name].as_object().is_none_or(serde_json::Map::is_empty);
             assert!(!is_empty("parts") || !is_empty("edits"), "an empty patch: {patch}");

@@ -12,6 +12,12 @@ use serde_json::{Map, Value, json};
 /// Estimated bytes that an edit takes besides its pieces.
 const EDIT_BYTES: usize = 16;
 
+/// Number of equal pieces after which two texts count as going on in the same way.
+const SAME: usize = 2;
+
+/// Maximum number of pieces of a difference, in both texts together.
+const SKIP_MAX: usize = 48;
+
 /// A replacement: the number of the first piece, the number of pieces that go, and those that come in their place. It is sent as
 /// one list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,36 +77,37 @@ impl Shown {
 fn edits<'a>(old: &str, new: &'a str) -> Option<Vec<Edit<'a>>> {
     let old: Vec<&str> = old.split('<').collect();
     let new: Vec<&str> = new.split('<').collect();
-    let same = |(old, new): &(&&str, &&str)| old == new;
-    let start = old.iter().zip(&new).take_while(same).count();
-    let rest = old.len().min(new.len()) - start;
-    let end = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(same).count();
-    let (gone, come) = (&old[start..old.len() - end], &new[start..new.len() - end]);
-    let edits = match gone.len() == come.len() {
-        true => one_by_one(start, gone, come),
-        false => vec![Edit(start, gone.len(), come.to_vec())],
-    };
+    let edits = differences(&old, &new);
     let size: usize = edits.iter().map(|Edit(.., pieces)| EDIT_BYTES + length(pieces)).sum();
     (size < length(&new) / 2).then_some(edits)
 }
 
-/// Returns one edit for each run of pieces that differ.
-fn one_by_one<'a>(start: usize, gone: &[&str], come: &[&'a str]) -> Vec<Edit<'a>> {
-    let mut edits: Vec<Edit<'a>> = Vec::new();
-    for (at, (old, new)) in gone.iter().zip(come).enumerate() {
-        if old == new {
-            continue;
+/// Returns one edit for each place where the texts differ.
+fn differences<'a>(old: &[&str], new: &[&'a str]) -> Vec<Edit<'a>> {
+    let (mut at, mut to, mut edits) = (0, 0, Vec::new());
+    loop {
+        let same = old[at..].iter().zip(&new[to..]).take_while(|(old, new)| old == new).count();
+        (at, to) = (at + same, to + same);
+        if at == old.len() && to == new.len() {
+            return edits;
         }
-        let at = start + at;
-        match edits.last_mut() {
-            Some(Edit(first, count, pieces)) if *first + *count == at => {
-                *count += 1;
-                pieces.push(new);
-            }
-            _ => edits.push(Edit(at, 1, vec![new])),
-        }
+        let (gone, come) = end_of_difference(&old[at..], &new[to..]);
+        edits.push(Edit(at, gone, new[to..to + come].to_vec()));
+        (at, to) = (at + gone, to + come);
     }
-    edits
+}
+
+/// Returns after how many pieces of each text both go on in the same way: all pieces if there are too many.
+fn end_of_difference(old: &[&str], new: &[&str]) -> (usize, usize) {
+    let ways = (1..=SKIP_MAX).flat_map(|skip| (0..=skip).map(move |gone| (gone, skip - gone)));
+    let mut fitting = ways.filter(|(gone, come)| match (old.get(*gone..), new.get(*come..)) {
+        (Some(old), Some(new)) => {
+            let count = SAME.min(old.len().max(new.len()));
+            old.get(..count).is_some_and(|old| new.get(..count) == Some(old))
+        }
+        _ => false,
+    });
+    fitting.next().unwrap_or((old.len(), new.len()))
 }
 
 fn length(pieces: &[&str]) -> usize {
@@ -135,7 +142,10 @@ mod tests {
             (rows(&["0", "2", "3", "y", "5", "z"]), 3),
             (rows(&["1", "2", "3", "4", "5", "6", "7"]), 1),
             (rows(&["1", "2", "3", "4", "5"]), 1),
-            (old.replacen("</tr>", "</tr><p>a &lt; b</p>", 2), 1),
+            (old.replacen("</tr>", "</tr><p>a &lt; b</p>", 2), 2),
+            // More pieces than before, far apart.
+            (rows(&["1</b> to <b>0", "2", "3", "4", "5", "z"]), 2),
+            (rows(&["2", "3", "4", "5", "6", "7"]), 6),
         ];
         for (new, count) in cases {
             let edits = edits(&old, &new).unwrap_or_else(|| panic!("shorter than {new}"));

@@ -182,7 +182,10 @@ impl Follower {
                 }
             }
         }
-        if let Some(data) = self.charted.update(&self.panel.live.gauges) {
+        // Only this page has charts.
+        if self.tab == Tab::Live
+            && let Some(data) = self.charted.update(&self.panel.live.gauges)
+        {
             self.send("chart", &data);
         }
     }

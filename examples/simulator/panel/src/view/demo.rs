@@ -75,7 +75,7 @@ fn paces(context: &PageContext<'_>) -> Markup {
     html! {
         div.paces role="group" aria-label="Pace of the demos" {
             @for (pace, name, words) in Pace::ALL {
-                button.btn.q type="button" data-key=(name) aria-pressed=(context.moment.tour.pace == pace) data-post="/demo/pace"
+                button.btn.q type="button" data-key=(name) aria-pressed=(context.moment.tour.pace == pace) data-post="/pace"
                     data-body=(format!("pace={name}")) disabled[!context.operates()] title=[context.reason()] { (words) }
             }
         }
