@@ -104,6 +104,7 @@ mod decode;
 mod effects;
 mod error;
 mod event;
+mod events;
 mod file;
 mod gate;
 mod link;
@@ -118,6 +119,8 @@ mod queue;
 mod reader;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod scripted;
 #[cfg(feature = "mysql-cdc")]
 mod second;
 mod source;
@@ -126,6 +129,7 @@ mod stream;
 mod table;
 mod temporary;
 mod token;
+mod wire;
 mod xa;
 
 pub use builder::BinlogSourceBuilder;
