@@ -26,7 +26,7 @@ use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
-use crate::wire::{DriverResult, LogConn};
+use crate::wire::{self, DriverResult, LogConn};
 
 /// TLS settings in addition to those of the URL.
 #[derive(Clone, Debug, Default)]
@@ -194,7 +194,7 @@ impl Server {
     pub(crate) async fn connect_log(&self) -> Result<LogConn> {
         let index = self.first.load(Ordering::Relaxed);
         let opts = self.opts.get(index).ok_or_else(|| invalid("the MySQL URL names no host".to_owned()))?;
-        self.dialed(opts, LogConn::connect(opts)).await
+        self.dialed(opts, wire::connect(opts)).await
     }
 
     /// Waits for a connection to one address, up to `connect_timeout`.

@@ -6,7 +6,7 @@
 //! are decoded here because the driver's decoder of rows decodes every column of an image, where most mappings read a few, and
 //! indexes into a table map without checks, so that damage is a panic.
 //!
-//! Offsets in the tables below count from the end of the header, which is in [`events`](crate::events).
+//! Offsets in the tables below count from the end of the header, which is in `events`.
 
 use std::sync::Arc;
 
@@ -20,7 +20,6 @@ use mysql_common::io::ParseBuf;
 use uuid::Uuid;
 
 use crate::cursor::Cursor;
-use crate::events::HEADER_BYTES;
 
 /// The types of events (`Log_event_type`).
 pub(crate) mod kind {
@@ -73,6 +72,9 @@ pub(crate) mod kind {
     /// As GTID, with a tag, from MySQL 8.3 on.
     pub(crate) const GTID_TAGGED: u8 = 42;
 }
+
+/// Size of the header of an event.
+pub(crate) const HEADER_BYTES: usize = 19;
 
 /// Set on events that a reader may skip if it does not know their type (`LOG_EVENT_IGNORABLE_F`).
 pub(crate) const FLAG_IGNORABLE: u16 = 0x0080;

@@ -20,7 +20,7 @@
 //!
 //! # Memory
 //! No size of the log is allocated before it was compared with what was received or with
-//! [`event_bytes_max`](crate::BinlogSettings::event_bytes_max). Of a compressed transaction one event is decompressed at a
+//! `event_bytes_max`. Of a compressed transaction one event is decompressed at a
 //! time, besides the window of zstd, which zstd itself limits to 128 MiB.
 
 use std::io::{self, BufReader, Read};
@@ -32,10 +32,7 @@ use mysql_async::binlog::events::BinlogEventFooter;
 
 use crate::cursor::Cursor;
 use crate::error::{as_gap, gap};
-use crate::event::{self, kind};
-
-/// Size of the header of an event.
-pub(crate) const HEADER_BYTES: usize = 19;
+use crate::event::{self, HEADER_BYTES, kind};
 
 /// Size of a checksum.
 const CHECKSUM_BYTES: usize = 4;
@@ -85,7 +82,7 @@ pub(crate) struct Event {
     pub(crate) body: Bytes,
 }
 
-/// How events end.
+/// How events end, as the last format description says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Checksum {
     /// Without one, and so does the format description: a server before 5.6.1.
@@ -95,6 +92,9 @@ enum Checksum {
 }
 
 /// Reads the events of one log.
+///
+/// It does no I/O: [`read`](EventReader::read) gets the bytes of one event after another, and after each of them
+/// [`inside`](EventReader::inside) returns the events of a compressed transaction, until there are no more.
 #[derive(Debug)]
 pub(crate) struct EventReader {
     checksum: Checksum,
@@ -170,6 +170,12 @@ fn checksum_of(body: &[u8]) -> Result<Checksum> {
 }
 
 /// Verifies the checksum of an event, which is its last four bytes: CRC32 over all others, as zlib computes it.
+///
+/// A server that rotates its log clears [`FLAG_IN_USE`] in the first event without computing the checksum again, so the flag is
+/// cleared here too.
+///
+/// # Errors
+/// `Gap` if it does not match.
 fn verify(bytes: &[u8]) -> Result<()> {
     let Some((covered, checksum)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(gap("an event of the log is too short for its checksum"));
@@ -190,6 +196,9 @@ fn verify(bytes: &[u8]) -> Result<()> {
 }
 
 /// A compressed transaction whose events are being read.
+///
+/// What it declares is the sum of the sizes of its events. It must be so in both directions: with less, events at the end
+/// would be lost, and with more, the transaction was cut.
 struct Payload {
     unpacked: Box<dyn Read + Send + Sync>,
     /// The size of all events together, as it is declared.
@@ -260,45 +269,9 @@ fn undecompressed(cause: io::Error) -> Error {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// The bytes of an event without a checksum.
-    pub(crate) fn bytes_of(kind: u8, flags: u16, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; 4];
-        bytes.push(kind);
-        bytes.extend(1_u32.to_le_bytes());
-        bytes.extend((HEADER_BYTES as u32 + body.len() as u32).to_le_bytes());
-        bytes.extend(4_u32.to_le_bytes());
-        bytes.extend(flags.to_le_bytes());
-        bytes.extend(body);
-        bytes
-    }
-
-    /// The body of a format description with this algorithm, and room for its checksum.
-    pub(crate) fn format_body(algorithm: u8) -> Vec<u8> {
-        let mut body = vec![4, 0];
-        body.extend(b"9.7.4");
-        body.resize(56, 0);
-        body.push(19);
-        body.resize(57 + 42, 0);
-        body.push(algorithm);
-        body.extend([0; CHECKSUM_BYTES]);
-        body
-    }
-
-    /// The body of a compressed transaction that declares `unpacked` bytes of events.
-    pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u8> {
-        let algorithm = if algorithm == 255 { vec![2, 3, 0xfc, 255, 0] } else { vec![2, 1, algorithm] };
-        let mut body = algorithm;
-        body.extend([3, 9, 0xfe]);
-        body.extend(unpacked.to_le_bytes());
-        body.extend([1, 9, 0xfe]);
-        body.extend((packed.len() as u64).to_le_bytes());
-        body.push(0);
-        body.extend(packed);
-        body
-    }
+    use crate::scripted::{bytes_of, format_body, payload_body};
 
     fn read(bytes: Vec<u8>) -> Result<Event> {
         EventReader::new(1 << 20).read(bytes.into())

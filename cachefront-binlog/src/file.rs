@@ -17,8 +17,8 @@ use cachefront_core::{Error, ErrorKind, Gtid, Result};
 use crate::assemble::{Assembler, Step};
 use crate::config::{BinlogSettings, RowDecoder};
 use crate::error::{as_gap, gap};
-use crate::event::{self, kind};
-use crate::events::{Event, EventReader, HEADER_BYTES, Header};
+use crate::event::{self, HEADER_BYTES, kind};
+use crate::events::{Event, EventReader, Header};
 use crate::mariadb::event::kind as mariadb;
 
 /// The first bytes of a plain file.

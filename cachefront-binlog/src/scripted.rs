@@ -1,4 +1,5 @@
-//! A server for tests that logs any user in, replies to the queries of a reader, and then sends the log that a test wrote.
+//! A server for tests that logs any user in, replies to the queries of a reader, and then sends the log that a test wrote;
+//! and the events of such a log.
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,9 +35,46 @@ impl Scripted {
     }
 }
 
+/// The bytes of an event without a checksum.
+pub(crate) fn bytes_of(kind: u8, flags: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 4];
+    bytes.push(kind);
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend((19 + body.len() as u32).to_le_bytes());
+    bytes.extend(4_u32.to_le_bytes());
+    bytes.extend(flags.to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// The body of a format description with this algorithm, and room for its checksum.
+pub(crate) fn format_body(algorithm: u8) -> Vec<u8> {
+    let mut body = vec![4, 0];
+    body.extend(b"9.7.4");
+    body.resize(56, 0);
+    body.push(19);
+    body.resize(57 + 42, 0);
+    body.push(algorithm);
+    body.extend([0; 4]);
+    body
+}
+
+/// The body of a compressed transaction that declares `unpacked` bytes of events.
+pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u8> {
+    let algorithm = if algorithm == 255 { vec![2, 3, 0xfc, 255, 0] } else { vec![2, 1, algorithm] };
+    let mut body = algorithm;
+    body.extend([3, 9, 0xfe]);
+    body.extend(unpacked.to_le_bytes());
+    body.extend([1, 9, 0xfe]);
+    body.extend((packed.len() as u64).to_le_bytes());
+    body.push(0);
+    body.extend(packed);
+    body
+}
+
 /// Logs a client in, and replies to its commands until it goes.
 async fn session(mut client: TcpStream, events: &[Vec<u8>]) -> std::io::Result<()> {
-    send(&mut client, 0, &greeting()).await?;
+    send(&mut client, 0, &greeting(false)).await?;
     receive(&mut client).await?;
     send(&mut client, 2, OK).await?;
     loop {
@@ -64,22 +102,20 @@ async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
     } else {
         return send(client, 1, OK).await;
     };
-    let mut number = 1;
     let mut packets = vec![vec![row.len() as u8]];
     packets.extend(row.iter().map(|_| column()));
     packets.push(EOF.to_vec());
     packets.push(row.iter().flat_map(|value| [&[value.len() as u8], value.as_bytes()].concat()).collect());
     packets.push(EOF.to_vec());
-    for packet in packets {
+    for (number, packet) in (1..).zip(packets) {
         send(client, number, &packet).await?;
-        number += 1;
     }
     Ok(())
 }
 
-/// The first packet of a server that takes native passwords and no TLS.
-fn greeting() -> Vec<u8> {
-    let capabilities: u32 = 0x0008_a201;
+/// The first packet of a server that takes native passwords, and TLS or not.
+pub(crate) fn greeting(tls: bool) -> Vec<u8> {
+    let capabilities: u32 = 0x0008_a201 | if tls { 0x0800 } else { 0 };
     let mut packet = vec![10];
     packet.put_slice(b"9.7.4\0");
     packet.put_u32_le(7);

@@ -156,7 +156,8 @@ impl Stream {
     }
 }
 
-/// Checks that a connection leads to the server whose identity and columns were read on another one.
+/// Checks that a connection leads to the server whose identity and columns were read on another one: the address may lead
+/// to several servers, or have moved since.
 async fn check(server: &Server, conn: &mut LogConn, origin: &str) -> Result<()> {
     let reading = server.within("reading @@GLOBAL.server_uuid", server.query_timeout(), conn.query(POSITION));
     let row = reading.await?.unwrap_or_default();
@@ -185,6 +186,9 @@ fn variables(conn: &LogConn, identity: &Identity, from: &Position, settings: &Bi
 }
 
 /// Registers as a replica, and requests the log. The reply is the log.
+///
+/// # Errors
+/// That of the server if it does not register the replica. A position that it cannot serve is the first packet of the log.
 async fn request(conn: &mut LogConn, asked: &BinlogRequest<'_>) -> DriverResult<()> {
     conn.agreed(&ComRegisterSlave::new(asked.server_id())).await?;
     conn.command(&asked.as_cmd()).await
@@ -210,8 +214,7 @@ mod tests {
     use super::*;
     use crate::conn::Tls;
     use crate::event::kind;
-    use crate::events::tests::{bytes_of, payload_body};
-    use crate::scripted::{Scripted, UUID};
+    use crate::scripted::{Scripted, UUID, bytes_of, payload_body};
 
     fn payload(unpacked: u64, packed: &[u8]) -> Vec<u8> {
         bytes_of(kind::TRANSACTION_PAYLOAD, 0, &payload_body(0, unpacked, packed))
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_size_of_a_compressed_transaction_is_an_error_and_takes_no_memory() {
+    async fn a_damaged_size_of_a_compressed_transaction_takes_no_memory() {
         let events = [bytes_of(kind::QUERY, 0, &[0; 20]), bytes_of(kind::XID, 0, &[0; 8])].concat();
         let packed = zstd::encode_all(&events[..], 3).expect("compressed");
         let size = events.len() as u64;

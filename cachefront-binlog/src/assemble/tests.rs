@@ -2,7 +2,7 @@ use cachefront_core::source::Columns;
 
 use super::*;
 use crate::events::EventReader;
-use crate::events::tests::{bytes_of, format_body};
+use crate::scripted::{bytes_of, format_body};
 
 /// An event as the server would send it, without checksum.
 fn event(kind: u8, flags: u16, body: &[u8]) -> Event {

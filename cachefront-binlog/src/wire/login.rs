@@ -22,7 +22,12 @@ use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthPlugin, AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize;
 
-use super::{DriverResult, LogConn, host_of, tls, unexpected};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+
+use super::packets::{DriverResult, LogConn, unexpected};
+use super::tls;
 
 /// Size of a nonce.
 const NONCE_BYTES: usize = 20;
@@ -44,11 +49,30 @@ mod reply {
 /// Requests the server's RSA key.
 const KEY_REQUEST: u8 = 0x02;
 
-/// Logs in on a new connection. `is_local` is true for a socket of the file system, on which nobody listens.
+/// Connects and logs in.
 ///
 /// # Errors
 /// Those of the driver's own connections.
-pub(super) async fn log_in(mut conn: LogConn, opts: &Opts, is_local: bool) -> DriverResult<LogConn> {
+pub(crate) async fn connect(opts: &Opts) -> DriverResult<LogConn> {
+    let bytes_max = opts.max_allowed_packet();
+    #[cfg(unix)]
+    if let Some(path) = opts.socket() {
+        let socket = UnixStream::connect(path).await?;
+        return log_in(LogConn::over(Box::new(socket), bytes_max), opts, true).await;
+    }
+    let stream = TcpStream::connect((host_of(opts), opts.tcp_port())).await?;
+    stream.set_nodelay(opts.tcp_nodelay())?;
+    log_in(LogConn::over(Box::new(stream), bytes_max), opts, false).await
+}
+
+/// The host of the URL; an IPv6 address without its brackets.
+fn host_of(opts: &Opts) -> &str {
+    let host = opts.ip_or_hostname();
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Logs in on a new connection. `is_local` is true for a socket of the file system, which no other machine can read.
+async fn log_in(mut conn: LogConn, opts: &Opts, is_local: bool) -> DriverResult<LogConn> {
     let packet = conn.reply().await?;
     let greeting = ParseBuf(&packet).parse::<HandshakePacket<'_>>(())?;
     let version = greeting.maria_db_server_version_parsed().or_else(|| greeting.server_version_parsed());
@@ -95,7 +119,7 @@ pub(super) async fn log_in(mut conn: LogConn, opts: &Opts, is_local: bool) -> Dr
     Ok(conn)
 }
 
-/// What the client can do, as far as the log needs it. Rows end with EOF packets, and the server may ask for no file.
+/// The capabilities of the client, as far as the log needs it. Rows end with EOF packets, and the server may ask for no file.
 fn wanted(opts: &Opts) -> CapabilityFlags {
     let mut wanted = CapabilityFlags::CLIENT_PROTOCOL_41
         | CapabilityFlags::CLIENT_SECURE_CONNECTION
@@ -107,7 +131,10 @@ fn wanted(opts: &Opts) -> CapabilityFlags {
     wanted
 }
 
-/// Exchanges messages until the server is satisfied.
+/// Exchanges messages until the server admits the user.
+///
+/// A server may change the plug-in once: the account has another one than the server's default. Each other message must be
+/// one that the plug-in has, so that a server cannot ask for the password in a way that the URL does not allow.
 async fn authenticate(
     conn: &mut LogConn,
     opts: &Opts,
@@ -159,7 +186,11 @@ fn allowed(plugin: AuthPlugin<'_>, opts: &Opts) -> DriverResult<AuthPlugin<'stat
     }
 }
 
-/// Encrypts the password with the server's RSA key.
+/// Encrypts the password with the server's RSA key, which the server sends on request. Without TLS the client cannot verify
+/// whose key it is, so only TLS protects the password against a server in between.
+///
+/// # Errors
+/// `UnexpectedPacket` if the key cannot be used.
 async fn encrypted(conn: &mut LogConn, mut password: Vec<u8>, nonce: &[u8]) -> DriverResult<Vec<u8>> {
     conn.send(&[KEY_REQUEST]).await?;
     let packet = conn.reply().await?;
@@ -172,8 +203,60 @@ async fn encrypted(conn: &mut LogConn, mut password: Vec<u8>, nonce: &[u8]) -> D
 }
 
 /// Sends a message of the login.
-async fn send(conn: &mut LogConn, message: &impl MySerialize) -> DriverResult<()> {
+async fn send(conn: &mut LogConn, message: &(impl MySerialize + Sync)) -> DriverResult<()> {
     let mut contents = Vec::new();
     message.serialize(&mut contents);
     conn.send(&contents).await
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::Error as DriverFailure;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::scripted::greeting;
+
+    /// Connects to a server that sends these packets at once, by a URL with these options.
+    async fn refused(packets: Vec<Vec<u8>>, options: &str) -> DriverFailure {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let url = format!("mysql://repl:s3cret@{}/{options}", listener.local_addr().expect("its address"));
+        let serving = async {
+            let (mut client, _) = listener.accept().await.expect("a client");
+            let mut bytes = Vec::new();
+            for (number, packet) in packets.iter().enumerate() {
+                bytes.extend((packet.len() as u32 | (2 * number as u32) << 24).to_le_bytes());
+                bytes.extend(packet);
+            }
+            client.write_all(&bytes).await.expect("sent");
+            client
+        };
+        let opts = Opts::from_url(&url).expect("a URL");
+        let (_client, outcome) = tokio::join!(serving, connect(&opts));
+        outcome.expect_err("no login")
+    }
+
+    #[tokio::test]
+    async fn bytes_before_the_tls_handshake_are_refused() {
+        let ok = vec![0, 0, 0, 2, 0, 0, 0];
+        let error = refused(vec![greeting(true), ok], "?require_ssl=true").await;
+        assert!(matches!(error, DriverFailure::Driver(DriverError::UnexpectedPacket { .. })), "{error:?}");
+        let error = refused(vec![greeting(false)], "?require_ssl=true").await;
+        assert!(matches!(error, DriverFailure::Driver(DriverError::NoClientSslFlagFromServer)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_cannot_ask_for_the_password_in_clear() {
+        let switch = |plugin: &str| [&[reply::SWITCH], plugin.as_bytes(), b"\0saltsaltsaltsaltsalt\0"].concat();
+        let error = refused(vec![greeting(false), switch("mysql_clear_password")], "").await;
+        assert!(matches!(error, DriverFailure::Driver(DriverError::CleartextPluginDisabled)), "{error:?}");
+        let error = refused(vec![greeting(false), switch("mysql_old_password")], "").await;
+        assert!(matches!(error, DriverFailure::Driver(DriverError::MysqlOldPasswordDisabled)), "{error:?}");
+        let error = refused(vec![greeting(false), switch("client_ed25519")], "").await;
+        assert!(matches!(error, DriverFailure::Driver(DriverError::UnknownAuthPlugin { .. })), "{error:?}");
+        // Of another plug-in than the account's.
+        let error = refused(vec![greeting(false), vec![reply::MORE, reply::ASKED]], "").await;
+        assert!(matches!(error, DriverFailure::Driver(DriverError::UnexpectedPacket { .. })), "{error:?}");
+    }
 }

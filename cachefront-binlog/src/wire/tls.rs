@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, Serve
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use super::{DriverResult, Duplex};
+use super::packets::{DriverResult, Duplex};
 
 /// Makes the handshake, with a check of the server's certificate unless the options turn it off.
 ///
