@@ -211,6 +211,8 @@ async fn send(conn: &mut LogConn, message: &(impl MySerialize + Sync)) -> Driver
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use mysql_async::Error as DriverFailure;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
@@ -233,8 +235,9 @@ mod tests {
             client
         };
         let opts = Opts::from_url(&url).expect("a URL");
-        let (_client, outcome) = tokio::join!(serving, connect(&opts));
-        outcome.expect_err("no login")
+        let connecting = tokio::time::timeout(Duration::from_secs(10), connect(&opts));
+        let (_client, outcome) = tokio::join!(serving, connecting);
+        outcome.expect("it ends").expect_err("no login")
     }
 
     #[tokio::test]
