@@ -22,12 +22,12 @@ use cachefront_core::clock::Timestamp;
 use cachefront_core::event::{Change, TableName};
 use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Position, Result};
-use mysql_async::binlog::events::Event;
 
 use crate::config::{BinlogSettings, RowDecoder};
 use crate::effects::Effects;
 use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
+use crate::events::Event;
 use crate::mariadb::event as mariadb;
 use crate::names::Names;
 use crate::position::place_after;
@@ -197,15 +197,14 @@ impl Assembler {
     /// # Errors
     /// `Gap` if the event cannot be decoded, or shows that changes are missing; `Config` if GTIDs are off.
     pub(crate) fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<Step> {
-        let header = event.header();
-        let (event_kind, size) = (header.event_type_raw(), header.event_size() as usize);
+        let (event_kind, size) = (event.header.kind, event.header.size as usize);
         if let Some((plain, body)) =
-            mariadb::uncompressed(event_kind, event.data()).map_err(|e| as_gap("a compressed event", e))?
+            mariadb::uncompressed(event_kind, &event.body).map_err(|e| as_gap("a compressed event", e))?
         {
             self.body(event, plain, &body, size, out)?;
             return Ok(Step::Done);
         }
-        let body = event.data();
+        let body = &event.body;
         if event_kind == kind::TABLE_MAP {
             // The event may be passed again, so it is counted only when it is used.
             if let Step::NeedsColumns(table) = self.table_map(body)? {
@@ -233,14 +232,14 @@ impl Assembler {
                 self.begin(gtid, committed_at)?;
             }
             kind::GTID_TAGGED => {
-                let (gtid, committed_at) = event::gtid_tagged(event).map_err(|e| as_gap("a GTID event", e))?;
+                let (gtid, committed_at) = event::gtid_tagged(body).map_err(|e| as_gap("a GTID event", e))?;
                 self.begin(gtid, committed_at)?;
             }
             mariadb::kind::GTID => self.begin_on_mariadb(event)?,
             kind::ANONYMOUS_GTID if self.numbers_anonymous => {
-                let (header, origin) = (event.header(), "anonymous".into());
-                let committed_at = Timestamp::from_micros(u64::from(header.timestamp()) * 1_000_000);
-                self.place = place_after(self.place, header.log_pos());
+                let (header, origin) = (event.header, "anonymous".into());
+                let committed_at = Timestamp::from_micros(u64::from(header.time) * 1_000_000);
+                self.place = place_after(self.place, header.end);
                 self.begin(Gtid { origin, number: self.place }, committed_at)?;
             }
             kind::ANONYMOUS_GTID => return Err(anonymous()),
@@ -264,7 +263,7 @@ impl Assembler {
             // They only belong to the statement that follows, which is classified on its own.
             kind::INTVAR | kind::RAND | kind::USER_VAR => {}
             kind::BEGIN_LOAD_QUERY | kind::APPEND_BLOCK | kind::DELETE_FILE => {}
-            _ if event.header().flags_raw() & FLAG_IGNORABLE != 0 => {}
+            _ if event.header.flags & FLAG_IGNORABLE != 0 => {}
             other => return Err(gap(format!("the log has an event of unknown type {other}"))),
         }
         Ok(())
@@ -272,9 +271,9 @@ impl Assembler {
 
     /// Opens a transaction of MariaDB, whose GTID event also says how it ends.
     fn begin_on_mariadb(&mut self, event: &Event) -> Result<()> {
-        let header = event.header();
-        let begin = mariadb::gtid(event.data(), header.server_id()).map_err(|e| as_gap("a GTID event", e))?;
-        let committed_at = Timestamp::from_micros(u64::from(header.timestamp()) * 1_000_000);
+        let header = event.header;
+        let begin = mariadb::gtid(&event.body, header.server_id).map_err(|e| as_gap("a GTID event", e))?;
+        let committed_at = Timestamp::from_micros(u64::from(header.time) * 1_000_000);
         self.begin(begin.gtid, committed_at)?;
         if let Some(open) = &mut self.open {
             open.begun = !begin.is_standalone;
@@ -283,8 +282,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// Checks that the events of a compressed transaction add up to its declared size: the driver delivers none of them if
-    /// it cannot decompress it.
+    /// Checks that all events of a compressed transaction come, and no others before them.
     fn count_payload(&mut self, event_kind: u8, size: usize) -> Result<()> {
         if self.payload_left == 0 {
             return Ok(());
@@ -308,9 +306,7 @@ impl Assembler {
                 self.payload_left = left;
                 Ok(())
             }
-            None => Err(gap(
-                "a compressed transaction could not be decompressed: SET PERSIST binlog_transaction_compression=OFF",
-            )),
+            None => Err(gap("a compressed transaction does not have the events that it declares: the log is damaged")),
         }
     }
 

@@ -26,6 +26,7 @@ use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
+use crate::wire::{self, DriverResult, LogConn};
 
 /// TLS settings in addition to those of the URL.
 #[derive(Clone, Debug, Default)]
@@ -181,9 +182,24 @@ impl Server {
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Opens a connection to one address, within `connect_timeout`.
+    /// Opens a connection to one address.
     async fn dial(&self, opts: &Opts) -> Result<Conn> {
-        match tokio::time::timeout(self.connect_timeout, Conn::new(opts.clone())).await {
+        self.dialed(opts, Conn::new(opts.clone())).await
+    }
+
+    /// Opens the connection that the log is read from, to the address that was used last.
+    ///
+    /// # Errors
+    /// As [`connect`](Server::connect).
+    pub(crate) async fn connect_log(&self) -> Result<LogConn> {
+        let index = self.first.load(Ordering::Relaxed);
+        let opts = self.opts.get(index).ok_or_else(|| invalid("the MySQL URL names no host".to_owned()))?;
+        self.dialed(opts, wire::connect(opts)).await
+    }
+
+    /// Waits for a connection to one address, up to `connect_timeout`.
+    async fn dialed<T>(&self, opts: &Opts, dialing: impl Future<Output = DriverResult<T>>) -> Result<T> {
+        match tokio::time::timeout(self.connect_timeout, dialing).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(cause)) => Err(error::connect(&host_of(opts), &self.user, has_ca(opts), cause)),
             Err(_) => Err(Error::new(
@@ -206,7 +222,7 @@ impl Server {
         &self,
         doing: &str,
         limit: Duration,
-        query: impl Future<Output = mysql_async::Result<T>>,
+        query: impl Future<Output = DriverResult<T>>,
     ) -> Result<T> {
         match tokio::time::timeout(limit, query).await {
             Ok(outcome) => outcome.map_err(|cause| error::query(&format!("{doing} on {}", self.address), cause)),

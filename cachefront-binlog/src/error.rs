@@ -25,6 +25,7 @@ use std::io;
 
 use cachefront_core::{Error, ErrorKind};
 use mysql_async::{DriverError, Error as DriverFailure, IoError, ServerError, TlsError};
+use mysql_common::proto::codec::error::PacketCodecError;
 
 /// The server cannot send the log from the requested position.
 const ER_SOURCE_FATAL_READING_BINLOG: u16 = 1236;
@@ -177,23 +178,18 @@ pub(crate) fn stream(address: &str, user: &str, cause: DriverFailure) -> Error {
             format!("user `{user}` may not read the log of {address}: GRANT REPLICATION SLAVE ON *.* TO `{user}`"),
         ),
         DriverFailure::Server(_) => (ErrorKind::Unavailable, format!("{address} ended the log's stream")),
-        DriverFailure::Io(IoError::Io(io)) if is_undecodable(io) => {
-            (ErrorKind::Gap, format!("an event of the log of {address} cannot be decoded: it is damaged"))
+        DriverFailure::Io(IoError::Io(io)) if is_too_large(io) => {
+            (ErrorKind::Config, format!("an event of the log of {address} is larger than `event_bytes_max`: raise it"))
         }
         _ => (ErrorKind::Unavailable, format!("the connection to the log of {address} was lost")),
     };
     Error::with_source(kind, text, cause)
 }
 
-/// Returns true for an error of the driver about the bytes of an event. After such an error the log must not be requested
-/// again from the same position: it would end in the same way.
-fn is_undecodable(cause: &io::Error) -> bool {
-    const ENDS_TOO_EARLY: [&str; 4] =
-        ["can't parse", "can't read", "unexpected end of buffer", "failed to fill whole buffer"];
-    let words = cause.to_string();
-    cause.kind() == io::ErrorKind::InvalidData
-        || words.starts_with("TRANSACTION_PAYLOAD_EVENT")
-        || ENDS_TOO_EARLY.iter().any(|beginning| words.starts_with(beginning))
+/// Returns true for a packet that is larger than the connection allows.
+fn is_too_large(cause: &io::Error) -> bool {
+    let codec = cause.get_ref().and_then(|inner| inner.downcast_ref::<PacketCodecError>());
+    matches!(codec, Some(PacketCodecError::PacketTooLarge))
 }
 
 /// The kind and text for `ER_SOURCE_FATAL_ERROR_READING_BINLOG`, which has several causes that only its message tells
@@ -250,9 +246,6 @@ pub(crate) fn as_gap(what: &str, cause: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use mysql_async::binlog::BinlogVersion;
-    use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TableMapEvent};
-
     use super::*;
 
     fn fatal(message: &str) -> Error {
@@ -292,21 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_the_driver_cannot_decode_is_a_gap() {
-        // A table map that ends within its names.
-        let mut map = vec![0, 0, 0, 0, crate::event::kind::TABLE_MAP, 1, 0, 0, 0];
-        map.extend(30_u32.to_le_bytes());
-        map.extend([0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 200, b'x', b'y']);
-        let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
-        let whole = Event::read(&format, &map[..]).expect("an event");
-        for (what, end) in [
-            ("a table map", whole.read_event::<TableMapEvent<'_>>().map(drop).expect_err("it ends too early")),
-            ("a header", Event::read(&format, &map[..10]).map(drop).expect_err("it ends too early")),
-            ("a nested transaction", io::Error::other("TRANSACTION_PAYLOAD_EVENT encountered")),
-        ] {
-            let error = stream("db:3306", "repl", DriverFailure::Io(end.into()));
-            assert_eq!(error.kind(), ErrorKind::Gap, "{what}: {}", error.chain());
-        }
+    fn a_lost_connection_is_no_gap() {
         for lost in ["connection closed", "peer closed connection without sending TLS close_notify"] {
             let end = io::Error::new(io::ErrorKind::UnexpectedEof, lost);
             let error = stream("db:3306", "repl", DriverFailure::Io(end.into()));

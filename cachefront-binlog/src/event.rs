@@ -2,31 +2,21 @@
 //!
 //! The layouts are those of the namespace `mysql::binlog::event` in MySQL's source documentation
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/namespacemysql_1_1binlog_1_1event.html>) and of the replication
-//! protocol (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_replication_binlog_event.html>). The driver
-//! splits the log into events; their bodies are decoded here because the driver's decoder of rows decodes every column of
-//! an image, where most mappings read a few, and indexes into a table map without checks, so that damage is a panic.
+//! protocol (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_replication_binlog_event.html>). They
+//! are decoded here because the driver's decoder of rows decodes every column of an image, where most mappings read a few, and
+//! indexes into a table map without checks, so that damage is a panic.
 //!
-//! # The header
-//! Every event begins with 19 bytes, little-endian, which the driver reads, and ends with a CRC32
-//! if `binlog_checksum` is on:
-//!
-//! | offset | bytes | field |
-//! |---:|---:|---|
-//! | 0 | 4 | time in seconds since 1970 |
-//! | 4 | 1 | type, see [`kind`] |
-//! | 5 | 4 | `server_id` of the server that wrote the event first |
-//! | 9 | 4 | size of the event, header and checksum included |
-//! | 13 | 4 | offset in the file at which the event ends |
-//! | 17 | 2 | flags |
-//!
-//! Offsets in the tables below count from the end of the header.
+//! Offsets in the tables below count from the end of the header, which is in `events`.
 
 use std::sync::Arc;
 
 use cachefront_core::clock::Timestamp;
 use cachefront_core::event::TableName;
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
-use mysql_async::binlog::events::{Event, GtidEvent};
+use mysql_async::binlog::BinlogVersion;
+use mysql_async::binlog::events::{FormatDescriptionEvent, GtidEvent};
+use mysql_common::binlog::BinlogCtx;
+use mysql_common::io::ParseBuf;
 use uuid::Uuid;
 
 use crate::cursor::Cursor;
@@ -82,6 +72,9 @@ pub(crate) mod kind {
     /// As GTID, with a tag, from MySQL 8.3 on.
     pub(crate) const GTID_TAGGED: u8 = 42;
 }
+
+/// Size of the header of an event.
+pub(crate) const HEADER_BYTES: usize = 19;
 
 /// Set on events that a reader may skip if it does not know their type (`LOG_EVENT_IGNORABLE_F`).
 pub(crate) const FLAG_IGNORABLE: u16 = 0x0080;
@@ -139,10 +132,15 @@ pub(crate) fn gtid(body: &[u8], origins: &mut Origins) -> Result<(Gtid, Timestam
 }
 
 /// Decodes the event of a GTID with a tag, which has a different format.
-pub(crate) fn gtid_tagged(event: &Event) -> Result<(Gtid, Timestamp)> {
-    let tagged: GtidEvent = event
-        .read_event()
+pub(crate) fn gtid_tagged(body: &[u8]) -> Result<(Gtid, Timestamp)> {
+    let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
+    let mut bytes = ParseBuf(body);
+    let tagged: GtidEvent = bytes
+        .parse(BinlogCtx::new(HEADER_BYTES + body.len(), &format, kind::GTID_TAGGED))
         .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "a tagged GTID event cannot be decoded", cause))?;
+    if !bytes.is_empty() {
+        return Err(Error::new(ErrorKind::Corrupt, "a tagged GTID event is too long"));
+    }
     let mut origin = Uuid::from_bytes(tagged.sid()).to_string();
     if let Some(tag) = tagged.tag() {
         origin.push(':');

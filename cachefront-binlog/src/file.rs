@@ -7,29 +7,24 @@
 //!
 //! Manual: `mysqlbinlog`, <https://dev.mysql.com/doc/refman/8.4/en/mysqlbinlog.html>.
 
-use std::io::Read;
 use std::iter::FusedIterator;
 
+use bytes::Bytes;
 use cachefront_core::event::{Transaction, TransitTimes};
 use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Gtid, Result};
-use mysql_async::binlog::events::{Event, FormatDescriptionEvent, TransactionPayloadEvent};
-use mysql_async::binlog::{BinlogChecksumAlg, BinlogVersion, TransactionPayloadCompressionType};
 
 use crate::assemble::{Assembler, Step};
-use crate::config::RowDecoder;
-use crate::cursor::Cursor;
+use crate::config::{BinlogSettings, RowDecoder};
 use crate::error::{as_gap, gap};
-use crate::event::{self, kind};
+use crate::event::{self, HEADER_BYTES, kind};
+use crate::events::{Event, EventReader, Header};
 use crate::mariadb::event::kind as mariadb;
-use crate::stream::verified;
 
 /// The first bytes of a plain file.
 const MAGIC: &[u8] = b"\xfebin";
 /// The beginning of an encrypted file.
 const ENCRYPTED: &[u8] = b"\xfdbin";
-/// Size of the header of an event.
-const HEADER_BYTES: usize = 19;
 
 /// A file of MySQL's binary log, in memory.
 ///
@@ -92,8 +87,8 @@ impl<'a> BinlogFile<'a> {
         let mut filter = TableFilter::new();
         let mut events = Events::new(self.events);
         while let Some(event) = events.next()? {
-            if event.header().event_type_raw() == kind::TABLE_MAP {
-                let name = event::table_map(event.data()).and_then(|map| map.name());
+            if event.header.kind == kind::TABLE_MAP {
+                let name = event::table_map(&event.body).and_then(|map| map.name());
                 filter.add(name.map_err(|e| as_gap("a table map", e))?, &Columns::All);
             }
         }
@@ -180,10 +175,8 @@ impl Transactions<'_> {
                     None => Ok(None),
                 };
             };
-            let begins = matches!(
-                event.header().event_type_raw(),
-                kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID | mariadb::GTID
-            );
+            let begins =
+                matches!(event.header.kind, kind::GTID | kind::GTID_TAGGED | kind::ANONYMOUS_GTID | mariadb::GTID);
             if self.skipping && !begins {
                 continue;
             }
@@ -220,26 +213,18 @@ impl Iterator for Transactions<'_> {
 impl FusedIterator for Transactions<'_> {}
 
 /// The events of a file. A compressed transaction is followed by its decompressed events.
-///
-/// Memory is bounded by the largest compressed transaction.
 struct Events<'a> {
     rest: &'a [u8],
-    format: FormatDescriptionEvent<'static>,
-    /// The decompressed events of a transaction.
-    unpacked: Vec<u8>,
-    unpacked_at: usize,
+    reader: EventReader,
 }
 
 impl<'a> Events<'a> {
     fn new(rest: &'a [u8]) -> Self {
-        let format = FormatDescriptionEvent::new(BinlogVersion::Version4);
-        Self { rest, format, unpacked: Vec::new(), unpacked_at: 0 }
+        Self { rest, reader: EventReader::new(BinlogSettings::default().event_bytes_max) }
     }
 
     fn next(&mut self) -> Result<Option<Event>> {
-        if let Some(inside) = self.unpacked.get(self.unpacked_at..).filter(|inside| !inside.is_empty()) {
-            let (event, size) = read_inside(inside, &self.format)?;
-            self.unpacked_at += size;
+        if let Some(event) = self.reader.inside()? {
             return Ok(Some(event));
         }
         if self.rest.is_empty() {
@@ -247,20 +232,9 @@ impl<'a> Events<'a> {
         }
         let (bytes, rest) = split(self.rest)?;
         self.rest = rest;
-        let event = verified(read(bytes, &self.format)?)?;
-        match event.header().event_type_raw() {
-            kind::FORMAT_DESCRIPTION => {
-                let format: FormatDescriptionEvent<'_> = event.read_event().map_err(malformed)?;
-                self.format = format.into_owned().with_footer(event.footer());
-            }
-            mariadb::START_ENCRYPTION => {
-                return Err(gap("the file is encrypted (encrypt_binlog): follow the server, which decrypts it"));
-            }
-            kind::TRANSACTION_PAYLOAD => {
-                self.unpacked = unpack(event.data()).map_err(|e| as_gap("a compressed transaction", e))?;
-                self.unpacked_at = 0;
-            }
-            _ => {}
+        let event = self.reader.read(Bytes::copy_from_slice(bytes))?;
+        if event.header.kind == mariadb::START_ENCRYPTION {
+            return Err(gap("the file is encrypted (encrypt_binlog): follow the server, which decrypts it"));
         }
         Ok(Some(event))
     }
@@ -271,74 +245,14 @@ impl<'a> Events<'a> {
 /// # Errors
 /// `Gap` if fewer bytes are left than the header declares.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let mut cursor = Cursor::new(bytes);
-    let size = cursor.skip(9).and_then(|()| cursor.u32()).map_err(|_| truncated())? as usize;
+    let size = Header::read(bytes).map_err(|_| truncated())?.size as usize;
     if size < HEADER_BYTES {
         return Err(gap("an event of the file is declared shorter than its own header"));
     }
     bytes.split_at_checked(size).ok_or_else(truncated)
 }
 
-/// Parses one event. The driver's parser panics on an event that is too short, so sizes are checked first.
-///
-/// # Errors
-/// `Gap` if the event is too short, or has an unknown checksum algorithm.
-fn read(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<Event> {
-    let is_format = bytes.get(4) == Some(&kind::FORMAT_DESCRIPTION);
-    // The smallest format event has version, server, time and header length, then algorithm and checksum.
-    let tail = if is_format { 57 + 5 } else { 4 };
-    let footer = format.footer();
-    let has_checksum = is_format
-        || footer.get_checksum_enabled()
-            && footer.get_checksum_alg() == Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32));
-    if has_checksum && bytes.len() < HEADER_BYTES + tail {
-        return Err(gap("an event of the file is too short for its checksum"));
-    }
-    if footer.get_checksum_alg().is_err() {
-        return Err(gap("the file has an unknown checksum algorithm"));
-    }
-    Event::read(format, bytes).map_err(malformed)
-}
-
-/// Parses an event of a compressed transaction, which has no checksum.
-fn read_inside(bytes: &[u8], format: &FormatDescriptionEvent<'static>) -> Result<(Event, usize)> {
-    let (event, _) = split(bytes)?;
-    let mut footer = format.footer();
-    footer.set_checksum_enabled(false);
-    let size = event.len();
-    Ok((read(event, &format.clone().with_footer(footer))?, size))
-}
-
-/// Decompresses the events of a compressed transaction.
-///
-/// # Errors
-/// `Corrupt` if the sizes in the event do not match, or the data is no zstd frame.
-fn unpack(body: &[u8]) -> Result<Vec<u8>> {
-    let payload = event::payload(body)?;
-    let algorithm = match payload.algorithm {
-        0 => TransactionPayloadCompressionType::ZSTD,
-        _ => TransactionPayloadCompressionType::NONE,
-    };
-    let packed =
-        TransactionPayloadEvent::new(payload.packed.len() as u64, algorithm, payload.unpacked_size, payload.packed);
-    let mut unpacked = Vec::new();
-    let read = packed
-        .decompressed()
-        // One byte more than declared, so that an excess is detected and a decompression bomb is bounded.
-        .and_then(|reader| reader.take(payload.unpacked_size.saturating_add(1)).read_to_end(&mut unpacked))
-        .map_err(|cause| Error::with_source(ErrorKind::Corrupt, "it cannot be decompressed", cause))?;
-    if read as u64 != payload.unpacked_size {
-        return Err(Error::new(ErrorKind::Corrupt, "it does not decompress to its declared size"));
-    }
-    Ok(unpacked)
-}
-
 /// The error of a file that was cut off or is still being written.
 fn truncated() -> Error {
     gap("the file ends within an event")
-}
-
-/// The error of an event that the driver does not parse.
-fn malformed(cause: std::io::Error) -> Error {
-    Error::with_source(ErrorKind::Gap, "an event of the file cannot be decoded", cause)
 }

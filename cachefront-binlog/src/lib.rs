@@ -73,7 +73,8 @@
 //! delivered in parts, so that its size does not matter.
 //!
 //! A single event may be as large as the server writes it, up to its `max_allowed_packet`; the
-//! bound is [`BinlogSettings::event_bytes_max`].
+//! bound is [`BinlogSettings::event_bytes_max`]. The events of a compressed transaction are
+//! decompressed one at a time, so that its size does not matter either.
 //!
 //! # Reading a file
 //! [`BinlogFile`] decodes a file of the log without a server. It needs no GTIDs and prints tables
@@ -104,6 +105,7 @@ mod decode;
 mod effects;
 mod error;
 mod event;
+mod events;
 mod file;
 mod gate;
 mod link;
@@ -118,6 +120,8 @@ mod queue;
 mod reader;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod scripted;
 #[cfg(feature = "mysql-cdc")]
 mod second;
 mod source;
@@ -126,6 +130,7 @@ mod stream;
 mod table;
 mod temporary;
 mod token;
+mod wire;
 mod xa;
 
 pub use builder::BinlogSourceBuilder;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use cachefront_core::event::TableName;
 use cachefront_core::{Position, Result};
 use futures_util::FutureExt;
-use mysql_async::binlog::events::Event;
 
 use crate::assemble::{Assembler, Step};
 use crate::conn::Server;
+use crate::events::Event;
 use crate::position::wait_executed;
 use crate::queue::{End, Piece, Queue};
 use crate::schema::Schema;

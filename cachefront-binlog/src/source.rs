@@ -251,7 +251,9 @@ impl ChangeSource for BinlogSource {
             self.look_up_columns(&mut conn, &origin, &from.position, filter).await?;
         }
         let effects = self.look_up_effects().await;
-        let (stream, first) = Stream::open(&self.server, conn, &self.identity, &from.position, &self.settings).await?;
+        self.server.disconnect(conn).await;
+        let opening = Stream::open(&self.server, &origin, &self.identity, &from.position, &self.settings);
+        let (stream, first) = opening.await?;
         let schema = std::mem::take(&mut self.schema);
         let mut assembler = Assembler::new(names, schema, effects, &self.settings);
         assembler.decode_rows_by(self.decoder);

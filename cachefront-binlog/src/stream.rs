@@ -25,22 +25,22 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use cachefront_core::clock::{Entropy, SystemEntropy};
 use cachefront_core::{Error, ErrorKind, Position, Result};
-use futures_util::StreamExt;
-use mysql_async::binlog::BinlogChecksumAlg;
-use mysql_async::binlog::events::Event;
-use mysql_async::prelude::Queryable;
-use mysql_async::{BinlogStream, BinlogStreamRequest, Conn};
+use mysql_common::packets::ComRegisterSlave;
+use mysql_common::packets::binlog_request::BinlogRequest;
 use tokio::time::{Instant, Sleep};
 use uuid::Builder;
 
 use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::error;
-use crate::mariadb::is_mariadb;
+use crate::events::{Event, EventReader};
 use crate::mariadb::position::to_connect_state;
-use crate::position::to_sids;
+use crate::origin::wrong_server;
+use crate::position::{POSITION, to_sids};
+use crate::wire::{self, DriverResult, LogConn};
 
 /// The identity of a reader. The server allows one reader for each replica UUID.
 ///
@@ -66,7 +66,8 @@ impl Identity {
 /// The events of the log.
 pub(crate) struct Stream {
     server: Server,
-    events: BinlogStream,
+    conn: LogConn,
+    reader: EventReader,
     deadline: Duration,
     /// Fires if no event came for one to two deadlines. It is reset only when it fires, because a reset for each event would
     /// cost more than reading the event. It is polled only while no event is ready, so a pause of the reader is not
@@ -77,47 +78,36 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Requests all events after `from` and waits for the first one, so that a lost position is detected here.
+    /// Requests all events after `from` from the server `origin`, and waits for the first one, so that a lost position is
+    /// detected here.
     ///
     /// # Errors
     /// `Gap` if the position is purged or of another server, `Config` if the user may not read the
-    /// log, `Timeout` if the server does not reply within `query_timeout`.
+    /// log, `Timeout` if the server does not reply within `query_timeout`, `Unavailable` if the address leads to another server.
     pub(crate) async fn open(
         server: &Server,
-        mut conn: Conn,
+        origin: &str,
         identity: &Identity,
         from: &Position,
         settings: &BinlogSettings,
     ) -> Result<(Self, Event)> {
-        let mariadb = is_mariadb(&conn);
-        let sids = if mariadb { Vec::new() } else { to_sids(from)? };
-        let nanos = settings.heartbeat.as_nanos();
-        let uuid = &identity.replica_uuid;
-        // Servers before 8.0.26 know only the older names.
-        let mut set = format!(
-            "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}, @replica_uuid = '{uuid}', \
-             @slave_uuid = '{uuid}'"
-        );
-        if mariadb {
-            // Without the capability the server hides its GTIDs from a replica that it takes for one of MySQL.
-            set.push_str(
-                ", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0",
-            );
-            set.push_str(&format!(", @slave_connect_state = '{}'", to_connect_state(from)?));
+        let mut conn = server.connect_log().await?;
+        check(server, &mut conn, origin).await?;
+        let set = variables(&conn, identity, from, settings)?;
+        server.within("preparing the log's stream", server.query_timeout(), conn.query(&set)).await?;
+        let mut asked = BinlogRequest::new(identity.server_id);
+        if !conn.is_mariadb() {
+            asked = asked.with_use_gtid(true).with_sids(to_sids(from)?);
         }
-        server.within("preparing the log's stream", server.query_timeout(), conn.query_drop(set)).await?;
-        let mut request = BinlogStreamRequest::new(identity.server_id);
-        if !mariadb {
-            request = request.with_gtid().with_gtid_set(sids);
-        }
-        let opening = conn.get_binlog_stream(request);
-        let events = match tokio::time::timeout(server.query_timeout(), opening).await {
-            Ok(opened) => opened.map_err(|cause| error::stream(server.address(), server.user(), cause))?,
+        let requesting = request(&mut conn, &asked);
+        match tokio::time::timeout(server.query_timeout(), requesting).await {
+            Ok(requested) => requested.map_err(|cause| error::stream(server.address(), server.user(), cause))?,
             Err(_) => return Err(unresponsive(server, server.query_timeout())),
-        };
+        }
         let deadline = settings.read_deadline;
         let alarm = Box::pin(tokio::time::sleep(deadline));
-        let mut stream = Self { server: server.clone(), events, deadline, alarm, alive: false };
+        let reader = EventReader::new(settings.event_bytes_max);
+        let mut stream = Self { server: server.clone(), conn, reader, deadline, alarm, alive: false };
         let first = stream.next().await?;
         Ok((stream, first))
     }
@@ -127,12 +117,15 @@ impl Stream {
     /// # Cancel safety
     /// Cancel safe: an event that has arrived is returned by the next call.
     pub(crate) async fn next(&mut self) -> Result<Event> {
+        if let Some(event) = self.reader.inside()? {
+            return Ok(event);
+        }
         loop {
             tokio::select! {
                 biased;
-                event = self.events.next() => {
+                packet = self.conn.packet() => {
                     self.alive = true;
-                    return self.accept(event);
+                    return self.accept(packet);
                 }
                 () = &mut self.alarm => {
                     if !std::mem::take(&mut self.alive) {
@@ -144,18 +137,61 @@ impl Stream {
         }
     }
 
-    /// Converts what the driver returned.
-    fn accept(&self, event: Option<mysql_async::Result<Event>>) -> Result<Event> {
+    /// Converts a packet: an event behind a zero byte, an error, or the end.
+    fn accept(&mut self, packet: DriverResult<Bytes>) -> Result<Event> {
         let server = &self.server;
-        match event {
-            Some(Ok(event)) => verified(event),
-            Some(Err(cause)) => Err(error::stream(server.address(), server.user(), cause)),
-            None => Err(Error::new(
+        let lost = |cause| error::stream(server.address(), server.user(), cause);
+        let mut packet = packet.map_err(lost)?;
+        if packet.first() == Some(&0) {
+            packet.advance(1);
+            return self.reader.read(packet);
+        }
+        if wire::is_end(&packet) {
+            return Err(Error::new(
                 ErrorKind::Unavailable,
                 format!("{} ended the log's stream: it is shutting down", server.address()),
-            )),
+            ));
         }
+        Err(lost(wire::server_error(&packet).unwrap_or_else(|| wire::unexpected(&packet))))
     }
+}
+
+/// Checks that a connection leads to the server whose identity and columns were read on another one: the address may lead
+/// to several servers, or have moved since.
+async fn check(server: &Server, conn: &mut LogConn, origin: &str) -> Result<()> {
+    let reading = server.within("reading @@GLOBAL.server_uuid", server.query_timeout(), conn.query(POSITION));
+    let row = reading.await?.unwrap_or_default();
+    match row.into_iter().nth(1).flatten() {
+        Some(found) if found == origin => Ok(()),
+        Some(found) => Err(wrong_server("the log's connection", server.address(), &found, origin)),
+        None => Err(Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.server_uuid")),
+    }
+}
+
+/// The variables of the session that the server reads before it sends its log.
+fn variables(conn: &LogConn, identity: &Identity, from: &Position, settings: &BinlogSettings) -> Result<String> {
+    let nanos = settings.heartbeat.as_nanos();
+    let uuid = &identity.replica_uuid;
+    // Servers before 8.0.26 know only the older names. Without the checksum's variable a server sends no events that have one.
+    let mut set = format!(
+        "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}, @replica_uuid = '{uuid}', \
+         @slave_uuid = '{uuid}', @master_binlog_checksum = 'ALL'"
+    );
+    if conn.is_mariadb() {
+        // Without the capability the server hides its GTIDs from a replica that it takes for one of MySQL.
+        set.push_str(", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0");
+        set.push_str(&format!(", @slave_connect_state = '{}'", to_connect_state(from)?));
+    }
+    Ok(set)
+}
+
+/// Registers as a replica, and requests the log. The reply is the log.
+///
+/// # Errors
+/// That of the server if it does not register the replica. A position that it cannot serve is the first packet of the log.
+async fn request(conn: &mut LogConn, asked: &BinlogRequest<'_>) -> DriverResult<()> {
+    conn.agreed(&ComRegisterSlave::new(asked.server_id())).await?;
+    conn.command(&asked.as_cmd()).await
 }
 
 impl std::fmt::Debug for Stream {
@@ -173,24 +209,69 @@ fn unresponsive(server: &Server, deadline: Duration) -> Error {
     Error::new(ErrorKind::Timeout, text)
 }
 
-/// Verifies the checksum of an event, which the driver does not.
-///
-/// CRC32 over header and body, as zlib computes it.
-pub(crate) fn verified(event: Event) -> Result<Event> {
-    let footer = event.footer();
-    if footer.get_checksum_enabled()
-        && let Ok(Some(algorithm @ BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32)) = footer.get_checksum_alg()
-        && let Some(checksum) = event.checksum()
-        && event.calc_checksum(algorithm) != u32::from_le_bytes(checksum)
-    {
-        return Err(error::gap("an event of the log does not match its checksum: the log is damaged"));
-    }
-    Ok(event)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::Tls;
+    use crate::event::kind;
+    use crate::scripted::{Scripted, UUID, bytes_of, payload_body};
+
+    fn payload(unpacked: u64, packed: &[u8]) -> Vec<u8> {
+        bytes_of(kind::TRANSACTION_PAYLOAD, 0, &payload_body(0, unpacked, packed))
+    }
+
+    async fn open(scripted: &Scripted, origin: &str, settings: &BinlogSettings) -> Result<Stream> {
+        let server = Server::new(&scripted.url, &Tls::default(), settings).expect("a server");
+        Stream::open(&server, origin, &Identity::new(None), &Position::new(), settings).await.map(|(stream, _)| stream)
+    }
+
+    /// Reads the events that a server sends, and returns how many came before the error.
+    async fn read(events: Vec<Vec<u8>>, settings: BinlogSettings) -> (usize, Error) {
+        let scripted = Scripted::serve(events).await;
+        let (mut stream, mut count) = match open(&scripted, UUID, &settings).await {
+            Ok(stream) => (stream, 1),
+            Err(error) => return (0, error),
+        };
+        loop {
+            match stream.next().await {
+                Ok(_) => count += 1,
+                Err(error) => return (count, error),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_size_of_a_compressed_transaction_takes_no_memory() {
+        let events = [bytes_of(kind::QUERY, 0, &[0; 20]), bytes_of(kind::XID, 0, &[0; 8])].concat();
+        let packed = zstd::encode_all(&events[..], 3).expect("compressed");
+        let size = events.len() as u64;
+        let settings = BinlogSettings::default();
+        let (count, end) = read(vec![payload(size, &packed)], settings).await;
+        assert_eq!((count, end.kind()), (3, ErrorKind::Unavailable), "its events, and the end: {end}");
+        // More than the machine has, one byte too many, and an event too few, of which the rest would be lost.
+        for (declared, expected) in [(1 << 50, 3), (size + 1, 3), (39, 2)] {
+            let (count, error) = read(vec![payload(declared, &packed)], settings).await;
+            assert_eq!((count, error.kind()), (expected, ErrorKind::Gap), "{declared}: {}", error.chain());
+            assert!(error.chain().contains(&format!("it declares {declared} bytes")), "{}", error.chain());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_event_above_the_limit_is_an_error_that_names_the_setting() {
+        let settings = BinlogSettings::default().with_event_bytes_max(1_000);
+        let large = bytes_of(kind::XID, 0, &[0; 2_000]);
+        let (count, error) = read(vec![bytes_of(kind::XID, 0, &[0; 8]), large], settings).await;
+        assert_eq!((count, error.kind()), (1, ErrorKind::Config), "{}", error.chain());
+        assert!(error.to_string().contains("`event_bytes_max`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_another_server_is_refused() {
+        let scripted = Scripted::serve(Vec::new()).await;
+        let error = open(&scripted, "another", &BinlogSettings::default()).await.expect_err("another server");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains(UUID) && error.to_string().contains("another"), "{error}");
+    }
 
     #[test]
     fn every_source_has_an_identity_of_its_own() {

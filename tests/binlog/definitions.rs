@@ -89,3 +89,41 @@ async fn a_dropped_database_takes_its_tables_with_it() {
     db.run(&[&format!("DROP DATABASE {inner}")]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["tables users"]);
 }
+
+#[tokio::test]
+async fn an_exchanged_partition_changes_both_tables() {
+    let mut db = Database::create().await;
+    db.run(&[
+        "CREATE TABLE parted (id INT PRIMARY KEY, age INT) PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (10), \
+         PARTITION high VALUES LESS THAN MAXVALUE)",
+        "CREATE TABLE loose (id INT PRIMARY KEY, age INT)",
+        "INSERT INTO parted VALUES (1, 1), (11, 1)",
+        "INSERT INTO loose VALUES (2, 2)",
+    ])
+    .await;
+    let from = db.checkpoint().await;
+    let mut sources = Vec::new();
+    for table in ["parted", "loose"] {
+        let mut source = db.source().await;
+        source.open(&from, &db.interest(table, only(&["id"]))).await.expect("open");
+        sources.push((table, source));
+    }
+    db.run(&[
+        "ALTER TABLE parted EXCHANGE PARTITION low WITH TABLE loose",
+        "INSERT INTO parted VALUES (3, 3)",
+        "INSERT INTO loose VALUES (4, 4)",
+        "ALTER TABLE parted EXCHANGE PARTITION high WITH TABLE loose WITHOUT VALIDATION",
+        "ALTER TABLE parted TRUNCATE PARTITION high",
+        "ALTER TABLE parted DROP PARTITION low",
+    ])
+    .await;
+    for (table, mut source) in sources {
+        let transactions = drain(&mut source, &mut db).await;
+        let whole = format!("tables {table}");
+        let expected = match table {
+            "parted" => vec![&*whole, "insert >3", &whole, &whole, &whole],
+            _ => vec![&whole, "insert >4", &whole],
+        };
+        assert_eq!(lines(&transactions, "id"), expected, "{table}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The binary log as a change source, on a real MySQL server.
 
 mod changes;
+mod connection;
 mod definitions;
 mod faults;
 mod gate;

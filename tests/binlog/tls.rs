@@ -11,19 +11,19 @@ use cachefront_testkit::server::{self, mysql::MySql};
 use crate::server::{Database, USERS, drain, lines};
 
 /// Certificates made for one test.
-struct Authority {
+pub(crate) struct Authority {
     dir: tempfile::TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let authority = Self { dir: server::temporary_dir("tls") };
         authority.run("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem");
         authority
     }
 
     /// A server's key and certificate for these names.
-    fn issue(&self, name: &str, names: &str) {
+    pub(crate) fn issue(&self, name: &str, names: &str) {
         std::fs::write(self.path("names"), format!("subjectAltName={names}\n")).expect("the names are written");
         self.run(&format!(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
@@ -33,7 +33,7 @@ impl Authority {
         ));
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
 
@@ -53,7 +53,7 @@ async fn refused(url: &str, ca: Option<&Path>) -> Error {
 }
 
 /// Starts a server with the certificate `server` of this authority.
-async fn server_of(authority: &Authority) -> MySql {
+pub(crate) async fn server_of(authority: &Authority) -> MySql {
     let file = |name: &str| authority.path(name).display().to_string();
     let options = [
         format!("--ssl-ca={}", file("ca.pem")),
@@ -117,7 +117,12 @@ async fn an_account_may_require_a_certificate_of_the_client() {
     let builder = BinlogSource::builder(&user.url).tls_ca_file(ours.path("ca.pem"));
     let mut source =
         builder.tls_client_files(ours.path("client.pem"), ours.path("client.key")).connect().await.expect("both");
-    source.preflight(&db.interest("users", Columns::All)).await.expect("every connection has the certificate");
+    let filter = db.interest("users", Columns::All);
+    source.preflight(&filter).await.expect("every connection has the certificate");
+    let from = db.checkpoint().await;
+    source.open(&from, &filter).await.expect("the log's too");
+    db.run(&["INSERT INTO users VALUES (1, 'a@x', 1)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >1"]);
     let absent = BinlogSource::builder(&user.url).tls_client_files("/nowhere/client.pem", "/nowhere/client.key");
     assert!(absent.connect().await.expect_err("no file").to_string().contains("/nowhere/client.pem"));
 }

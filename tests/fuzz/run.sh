@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a fuzz target: run.sh events|rows|statements|json [EXECUTIONS]. It begins with the corpus in this folder, and keeps what
+# Runs a fuzz target: run.sh events|rows|statements|json|payload [EXECUTIONS]. It begins with the corpus in this folder, and keeps what
 # it finds in target/. The compiler's own coverage instrumentation is used, so that a stable toolchain suffices.
 set -eu
 target=$1

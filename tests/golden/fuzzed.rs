@@ -16,8 +16,13 @@ type Target = fn(&[u8]);
 #[test]
 fn every_input_of_the_corpus_ends_in_bounded_time_and_memory() {
     let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, Target); 4] =
-        [("events", logs::events), ("rows", logs::rows), ("statements", logs::statements), ("json", logs::json)];
+    let targets: [(&str, Target); 5] = [
+        ("events", logs::events),
+        ("rows", logs::rows),
+        ("statements", logs::statements),
+        ("json", logs::json),
+        ("payload", logs::payload),
+    ];
     for (target, read) in targets {
         let mut inputs = 0;
         for entry in std::fs::read_dir(corpus.join(target)).expect("a folder") {

@@ -16,6 +16,7 @@
 //!
 //! So the bytes of two numbers of one column sort as the numbers do.
 
+use cachefront_core::event::calendar::push_numbers;
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
@@ -92,12 +93,10 @@ fn group(cursor: &mut Cursor<'_>, digits: usize, text: &mut String) -> Result<()
         return Ok(());
     }
     let number = cursor.uint_be(group_bytes(digits))?;
-    let printed = format!("{number:0digits$}");
-    if printed.len() != digits {
-        return Err(malformed());
-    }
-    text.push_str(&printed);
-    Ok(())
+    let begin = text.len();
+    // A group has at most four bytes.
+    push_numbers(text, '.', &[(number as i64, digits as u32)]);
+    if text.len() - begin == digits { Ok(()) } else { Err(malformed()) }
 }
 
 /// The error of bytes that no server writes.

@@ -10,6 +10,9 @@ const DAYS_MAX: i64 = 4_000_000;
 /// Length of `YYYY-MM-DD hh:mm:ss`.
 pub const DATETIME_BYTES: usize = 19;
 
+/// Digits of the largest number of 64 bits.
+const DIGITS_MAX: usize = 20;
+
 /// Prints a day, counted from 1970-01-01, as `YYYY-MM-DD`. Returns `None` if its year is not one of 0 to 9999.
 pub fn date_text(days: i64) -> Option<String> {
     let mut text = String::with_capacity("YYYY-MM-DD".len());
@@ -31,15 +34,18 @@ pub fn push_numbers(text: &mut String, separator: char, numbers: &[(i64, u32)]) 
         if index > 0 {
             text.push(separator);
         }
-        let number = number.unsigned_abs();
-        let mut divisor = 10_u64.pow(width.saturating_sub(1));
-        while number / divisor >= 10 {
-            divisor *= 10;
+        // From the last digit on: a division by a constant is a multiplication.
+        let (mut rest, mut digits) = (number.unsigned_abs(), [b'0'; DIGITS_MAX]);
+        let mut begin = DIGITS_MAX.saturating_sub(width.max(1) as usize);
+        for (place, digit) in digits.iter_mut().enumerate().rev() {
+            if rest == 0 {
+                break;
+            }
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            begin = begin.min(place);
         }
-        while divisor > 0 {
-            text.push(char::from(b'0' + (number / divisor % 10) as u8));
-            divisor /= 10;
-        }
+        text.push_str(digits.get(begin..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
     }
 }
 
@@ -99,6 +105,9 @@ mod tests {
         let mut text = String::new();
         push_numbers(&mut text, ':', &[(838, 2), (5, 2), (0, 1), (12_345, 4), (7, 6), (i64::MAX, 19)]);
         assert_eq!(text, "838:05:0:12345:000007:9223372036854775807");
+        text.clear();
+        push_numbers(&mut text, '-', &[(0, 4), (0, 0), (10, 1), (100, 2), (-7, 3), (i64::MIN, 1), (99, 19)]);
+        assert_eq!(text, "0000-0-10-100-007-9223372036854775808-0000000000000000099");
     }
 
     #[test]

@@ -8,6 +8,7 @@ const GTID: u8 = 33;
 const QUERY: u8 = 2;
 const TABLE_MAP: u8 = 19;
 const XID: u8 = 16;
+const TRANSACTION_PAYLOAD: u8 = 40;
 
 /// A log file in the making.
 #[derive(Debug)]
@@ -106,6 +107,31 @@ pub(crate) fn events(mut data: &[u8]) {
         log.event(*kind, body);
         data = after;
     }
+    log.read();
+}
+
+/// A compressed transaction: how it is compressed, by how much the size that it declares differs from that of its contents,
+/// and these. The server sends its log as the same events.
+pub(crate) fn payload(data: &[u8]) {
+    let [choice, low, high, packed @ ..] = data else { return };
+    let size = packed.len() as u64;
+    let declared = match choice >> 6 {
+        0 => size.wrapping_add_signed(i64::from(i16::from_le_bytes([*low, *high]))),
+        1 => u64::from(u16::from_le_bytes([*low, *high])),
+        _ => u64::from(u16::from_le_bytes([*low, *high])) << (choice & 0x3e),
+    };
+    let mut body = if choice & 1 == 0 { vec![2, 1, 0] } else { vec![2, 3, 0xfc, 255, 0] };
+    body.extend([3, 9, 0xfe]);
+    body.extend(declared.to_le_bytes());
+    body.extend([1, 9, 0xfe]);
+    body.extend(size.to_le_bytes());
+    body.push(0);
+    body.extend(packed);
+    let mut log = Log::new();
+    log.begin(1);
+    log.event(TRANSACTION_PAYLOAD, &body);
+    log.begin(2);
+    log.commit();
     log.read();
 }
 

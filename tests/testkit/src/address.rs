@@ -86,8 +86,13 @@ impl Address {
 
     /// The URL of a MySQL behind it, of the user who may do everything.
     pub fn mysql_url(&self) -> String {
-        format!("mysql://{ADMIN}:{ADMIN_PASSWORD}@127.0.0.1:{}", self.port)
+        admin_url(self.port)
     }
+}
+
+/// The URL of a MySQL on this port of this machine, of the user who may do everything.
+pub fn admin_url(port: u16) -> String {
+    format!("mysql://{ADMIN}:{ADMIN_PASSWORD}@127.0.0.1:{port}")
 }
 
 /// Copies both ways; what comes from the server is passed on after the delay, in its order. Either side may end it.

@@ -1,0 +1,158 @@
+//! A server for tests that logs any user in, replies to the queries of a reader, and then sends the log that a test wrote;
+//! and the events of such a log.
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// The UUID of the server.
+pub(crate) const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+const EOF: &[u8] = &[0xfe, 0, 0, 2, 0];
+
+/// A server that runs until it is dropped.
+pub(crate) struct Scripted {
+    pub(crate) url: String,
+    _serving: JoinSet<()>,
+}
+
+impl Scripted {
+    /// Serves the same events to every reader, and then ends the stream.
+    pub(crate) async fn serve(events: Vec<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let url = format!("mysql://repl@{}/", listener.local_addr().expect("its address"));
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut sessions = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let events = events.clone();
+                sessions.spawn(async move { session(client, &events).await.unwrap_or_default() });
+            }
+        });
+        Self { url, _serving: serving }
+    }
+}
+
+/// The bytes of an event without a checksum.
+pub(crate) fn bytes_of(kind: u8, flags: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 4];
+    bytes.push(kind);
+    bytes.extend(1_u32.to_le_bytes());
+    bytes.extend((19 + body.len() as u32).to_le_bytes());
+    bytes.extend(4_u32.to_le_bytes());
+    bytes.extend(flags.to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+/// The body of a format description with this algorithm, and room for its checksum.
+pub(crate) fn format_body(algorithm: u8) -> Vec<u8> {
+    let mut body = vec![4, 0];
+    body.extend(b"9.7.4");
+    body.resize(56, 0);
+    body.push(19);
+    body.resize(57 + 42, 0);
+    body.push(algorithm);
+    body.extend([0; 4]);
+    body
+}
+
+/// The body of a compressed transaction that declares `unpacked` bytes of events.
+pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u8> {
+    let algorithm = if algorithm == 255 { vec![2, 3, 0xfc, 255, 0] } else { vec![2, 1, algorithm] };
+    let mut body = algorithm;
+    body.extend([3, 9, 0xfe]);
+    body.extend(unpacked.to_le_bytes());
+    body.extend([1, 9, 0xfe]);
+    body.extend((packed.len() as u64).to_le_bytes());
+    body.push(0);
+    body.extend(packed);
+    body
+}
+
+/// Logs a client in, and replies to its commands until it goes.
+async fn session(mut client: TcpStream, events: &[Vec<u8>]) -> std::io::Result<()> {
+    send(&mut client, 0, &greeting(false)).await?;
+    receive(&mut client).await?;
+    send(&mut client, 2, OK).await?;
+    loop {
+        let command = receive(&mut client).await?;
+        match command.split_first() {
+            Some((0x03, sql)) => reply(&mut client, &String::from_utf8_lossy(sql)).await?,
+            Some((0x1e, _)) => {
+                for (number, event) in events.iter().enumerate() {
+                    let packet = [&[0], &event[..]].concat();
+                    send(&mut client, number as u8 + 1, &packet).await?;
+                }
+                send(&mut client, events.len() as u8 + 1, EOF).await?;
+            }
+            _ => send(&mut client, 1, OK).await?,
+        }
+    }
+}
+
+/// Replies to a query: one row if it reads variables.
+async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
+    let row = if sql.contains("@@GLOBAL.server_uuid") {
+        vec![format!("{UUID}:1-5"), UUID.to_owned()]
+    } else if sql.contains("@@") && sql.starts_with("SELECT") {
+        vec!["28800".to_owned()]
+    } else {
+        return send(client, 1, OK).await;
+    };
+    let mut packets = vec![vec![row.len() as u8]];
+    packets.extend(row.iter().map(|_| column()));
+    packets.push(EOF.to_vec());
+    packets.push(row.iter().flat_map(|value| [&[value.len() as u8], value.as_bytes()].concat()).collect());
+    packets.push(EOF.to_vec());
+    for (number, packet) in (1..).zip(packets) {
+        send(client, number, &packet).await?;
+    }
+    Ok(())
+}
+
+/// The first packet of a server that takes native passwords, and TLS or not.
+pub(crate) fn greeting(tls: bool) -> Vec<u8> {
+    let capabilities: u32 = 0x0008_a201 | if tls { 0x0800 } else { 0 };
+    let mut packet = vec![10];
+    packet.put_slice(b"9.7.4\0");
+    packet.put_u32_le(7);
+    packet.put_slice(b"saltsalt\0");
+    packet.put_u16_le(capabilities as u16);
+    packet.put_slice(&[255, 2, 0]);
+    packet.put_u16_le((capabilities >> 16) as u16);
+    packet.put_u8(21);
+    packet.put_bytes(0, 10);
+    packet.put_slice(b"saltsaltsalt\0mysql_native_password\0");
+    packet
+}
+
+/// The description of a column of text.
+fn column() -> Vec<u8> {
+    let mut packet = Vec::new();
+    for name in ["def", "", "", "", "v", ""] {
+        packet.put_u8(name.len() as u8);
+        packet.put_slice(name.as_bytes());
+    }
+    packet.put_u8(12);
+    packet.put_u16_le(45);
+    packet.put_u32_le(1_024);
+    packet.put_slice(&[0xfd, 0, 0, 0, 0, 0]);
+    packet
+}
+
+async fn send(client: &mut TcpStream, number: u8, packet: &[u8]) -> std::io::Result<()> {
+    let mut bytes = BytesMut::new();
+    bytes.put_u32_le(packet.len() as u32 | u32::from(number) << 24);
+    bytes.put_slice(packet);
+    client.write_all(&bytes).await
+}
+
+async fn receive(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let length = client.read_u32_le().await? & 0x00ff_ffff;
+    let mut packet = vec![0; length as usize];
+    client.read_exact(&mut packet).await?;
+    Ok(packet)
+}
