@@ -16,7 +16,7 @@ impl<S> Watched<S> {
         Self { state: Mutex::new(state), changes: watch::Sender::new(0) }
     }
 
-    /// Changes the state, and notifies whoever waits.
+    /// Changes the state, and notifies every task that waits.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {
         let changed = change(&mut self.lock());
         self.changes.send_modify(|changes| *changes += 1);
