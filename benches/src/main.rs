@@ -1,8 +1,9 @@
 //! Measures cachefront against the raw clients, in one program and one run, and writes ratios as JSON.
 //!
 //! Started by `cargo xtask bench`, which brings the servers up and builds this in release. A new ratio is a file of its
-//! own with `async fn measure(Plan) -> Vec<Ratio>`, listed in [`run`].
+//! own with `async fn measure(Plan) -> Vec<Ratio>`, listed in [`measure`].
 
+mod against;
 mod binlog_rows;
 mod child;
 mod followers;
@@ -19,11 +20,13 @@ mod shop;
 mod stampede;
 mod world;
 
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
+use crate::against::Fallen;
 use crate::memory::Holder;
 use crate::output::print;
 use crate::ratio::{Plan, Ratio, rounded};
@@ -44,6 +47,9 @@ struct Arguments {
     /// processes that follow the bus.
     #[arg(long, value_name = "KEYS")]
     scale: Option<u64>,
+    /// Fails if a ratio is worse by more than 15 % than in this report of a former run, and again when it is measured once more.
+    #[arg(long, value_name = "REPORT", conflicts_with = "scale")]
+    against: Option<PathBuf>,
     /// Where the JSON goes, besides the standard output.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -74,48 +80,89 @@ fn main() -> std::io::Result<()> {
         runtime.block_on(herd::run(url, namespace));
         return Ok(());
     }
+    let former = arguments.against.as_deref().map(former).transpose()?;
+    let ratios = match arguments.scale {
+        Some(_) => Vec::new(),
+        None => runtime.block_on(measure(arguments.plan(), arguments.only.as_deref())),
+    };
     let report = match arguments.scale {
         Some(keys) => runtime.block_on(scale::measure(keys)),
-        None => report(&runtime.block_on(run(&arguments)), arguments.quick),
+        None => report(&ratios, arguments.quick),
     };
     let text = serde_json::to_string_pretty(&report)?;
     print(&text);
     if let Some(out) = &arguments.out {
         fs::write(out, text + "\n")?;
     }
-    Ok(())
+    match former {
+        Some(former) => runtime.block_on(hold(&ratios, &former, arguments.plan())),
+        None => Ok(()),
+    }
 }
 
-async fn run(arguments: &Arguments) -> Vec<Ratio> {
-    let plan = match (arguments.once, arguments.quick) {
-        (true, _) => Plan::once(),
-        (false, true) => Plan::quick(),
-        (false, false) => Plan::full(),
-    };
-    let wanted = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
+/// Reads the report of a former run.
+fn former(path: &Path) -> std::io::Result<Value> {
+    let named = |cause: &dyn std::fmt::Display| std::io::Error::other(format!("{}: {cause}", path.display()));
+    let text = fs::read_to_string(path).map_err(|cause| named(&cause))?;
+    serde_json::from_str(&text).map_err(|cause| named(&cause))
+}
+
+/// Measures what is worse than before once more: a machine that was busy for a moment is no slower program.
+///
+/// # Errors
+/// If it is worse again.
+async fn hold(ratios: &[Ratio], former: &Value, plan: Plan) -> std::io::Result<()> {
+    let mut still = Vec::new();
+    for once in against::fallen(ratios, former) {
+        let again = measure(plan, Some(once.name)).await;
+        let again = against::fallen(&again, former).into_iter().find(|again| again.name == once.name);
+        still.extend(again.map(|again| {
+            let Fallen { name, before, now } = again;
+            format!("{name}: {before:.3} before, {:.3} and {now:.3} now", once.now)
+        }));
+    }
+    if still.is_empty() {
+        return Ok(());
+    }
+    Err(std::io::Error::other(format!("worse by more than 15 %: {}", still.join("; "))))
+}
+
+impl Arguments {
+    fn plan(&self) -> Plan {
+        match (self.once, self.quick) {
+            (true, _) => Plan::once(),
+            (false, true) => Plan::quick(),
+            (false, false) => Plan::full(),
+        }
+    }
+}
+
+/// Runs the measurements that have a ratio whose name contains `only`.
+async fn measure(plan: Plan, only: Option<&str>) -> Vec<Ratio> {
+    let wanted = |names: &[&str]| only.is_none_or(|only| names.iter().any(|name| name.contains(only)));
     let mut ratios = Vec::new();
-    if wanted("l1_hit") {
+    if wanted(&["l1_hit_time", "l1_hit_allocations"]) {
         ratios.extend(l1_hit::measure(plan).await);
     }
-    if wanted("memory_per_entry") {
+    if wanted(&["memory_per_entry"]) {
         ratios.extend(memory::measure(plan));
     }
-    if wanted("stampede_time") {
+    if wanted(&["stampede_time"]) {
         ratios.extend(stampede::measure(plan).await);
     }
-    if wanted("stampede_two_processes_time") {
+    if wanted(&["stampede_two_processes_time"]) {
         ratios.extend(herd::measure(plan).await);
     }
-    if wanted("redis_hit get_many_50") {
+    if wanted(&["redis_hit_throughput", "redis_hit_cpu", "get_many_50"]) {
         ratios.extend(redis_hit::measure(plan).await);
     }
-    if wanted("invalidations") {
+    if wanted(&["invalidations"]) {
         ratios.extend(invalidations::measure(plan).await);
     }
-    if wanted("binlog_rows binlog_values") {
+    if wanted(&["binlog_rows", "binlog_values"]) {
         ratios.extend(binlog_rows::measure(plan).await);
     }
-    if wanted("kafka_events kafka_events_full") {
+    if wanted(&["kafka_events", "kafka_events_full", "kafka_events_memory_growth"]) {
         ratios.extend(kafka_events::measure(plan).await);
     }
     ratios

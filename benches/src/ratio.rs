@@ -55,21 +55,32 @@ pub(crate) struct Ratio {
     name: &'static str,
     unit: &'static str,
     rounds: Vec<(f64, f64)>,
+    plain: bool,
 }
 
 impl Ratio {
     /// A ratio of what each round measured for us and for the raw client.
     pub(crate) fn new(name: &'static str, unit: &'static str, rounds: Vec<(f64, f64)>) -> Self {
-        Self { name, unit, rounds }
+        Self { name, unit, rounds, plain: false }
     }
 
     /// A figure of ours that is compared with nothing.
     pub(crate) fn plain(name: &'static str, unit: &'static str, value: f64) -> Self {
-        Self { name, unit, rounds: vec![(value, 1.0)] }
+        Self { name, unit, rounds: vec![(value, 1.0)], plain: true }
     }
 
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Returns true if more is better.
+    pub(crate) fn is_rate(&self) -> bool {
+        self.unit.ends_with("per second")
+    }
+
+    /// Returns true if it is compared with nothing.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The median over the rounds of ours by the raw client's.

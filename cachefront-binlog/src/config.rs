@@ -41,8 +41,8 @@ pub struct BinlogSettings {
     pub part_changes_max: usize,
     /// A transaction with more bytes of log is delivered in parts of about this size. Default: 1 MiB.
     pub part_bytes_max: usize,
-    /// Maximum size of one event of the log, in bytes, also of one in a compressed transaction. A larger one is an error. Default:
-    /// 1 GiB, MySQL's own limit.
+    /// Maximum size of one event of the log, in bytes, also of one in a compressed transaction. A larger one is an error of kind
+    /// `Config`. Default: 1 GiB, MySQL's own limit.
     pub event_bytes_max: usize,
     /// The preflight warns if the server removes its logs sooner than this: a longer outage of the invalidator is then a
     /// gap. Default: 1 day.

@@ -104,7 +104,11 @@ impl Server {
                 if ssl.is_some() {
                     install_crypto_provider();
                 }
+                let host = opts.ip_or_hostname();
+                let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned();
                 OptsBuilder::from_opts(opts)
+                    // An IPv6 address has brackets in the URL, and none when it is resolved.
+                    .ip_or_hostname(host)
                     // Always the address of the URL, never the unix socket, which would bypass TLS.
                     .prefer_socket(false)
                     // The source reads every database; a missing one must not prevent it from connecting.
@@ -240,7 +244,8 @@ fn has_ca(opts: &Opts) -> bool {
 
 /// `host:port`.
 fn host_of(opts: &Opts) -> String {
-    format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port())
+    let (host, port) = (opts.ip_or_hostname(), opts.tcp_port());
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// Returns one URL for each host of `mysql://user:password@host:port,host:port/…`.
@@ -328,6 +333,8 @@ mod tests {
         let server = server("mysql://repl:a%2Cb@db-1,db-2:3307,[::1]:3308/shop?require_ssl=true").expect("a server");
         assert_eq!(server.address(), "db-1:3306,db-2:3307,[::1]:3308");
         assert!(server.opts.iter().all(|opts| opts.ssl_opts().is_some() && opts.pass() == Some("a,b")));
+        assert_eq!(server.opts[2].ip_or_hostname(), "::1", "as it is resolved");
+        assert_eq!(host_of(&server.opts[2]), "[::1]:3308", "as it is written");
         assert_eq!(urls("mysql://repl@db"), ["mysql://repl@db"]);
         assert_eq!(urls("no url"), ["no url"]);
     }

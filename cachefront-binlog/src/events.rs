@@ -143,7 +143,7 @@ impl EventReader {
     /// Returns the next event of the compressed transaction that was read last. `None` after its last one.
     ///
     /// # Errors
-    /// `Gap` if it cannot be decompressed, or does not have its declared size.
+    /// `Gap` if it cannot be decompressed, or does not have its declared size; `Config` if it is larger than `event_bytes_max`.
     pub(crate) fn inside(&mut self) -> Result<Option<Event>> {
         let Some(payload) = &mut self.payload else { return Ok(None) };
         let next = payload.next(self.event_bytes_max);
@@ -243,8 +243,10 @@ impl Payload {
             return Err(Error::new(ErrorKind::Corrupt, text));
         }
         if size > event_bytes_max {
-            let text = format!("one of its events has {size} bytes, and `event_bytes_max` allows {event_bytes_max}");
-            return Err(Error::new(ErrorKind::Corrupt, text));
+            let text = format!(
+                "an event of a compressed transaction has {size} bytes, and `event_bytes_max` allows {event_bytes_max}: raise it"
+            );
+            return Err(Error::new(ErrorKind::Config, text));
         }
         self.fill(&mut bytes, size)?;
         self.left -= size as u64;
@@ -351,6 +353,7 @@ mod tests {
             assert!(error.chain().contains(named), "{declared}: {}", error.chain());
         }
         let error = inside(&payload_body(0, size, &packed), 30).expect_err("a large event");
+        assert_eq!(error.kind(), ErrorKind::Config, "as outside of a transaction: no flush helps");
         assert!(error.chain().contains("`event_bytes_max` allows 30"), "{}", error.chain());
         for end in 0..packed.len() {
             assert!(inside(&payload_body(0, size, &packed[..end]), 1 << 20).is_err(), "cut at {end}");

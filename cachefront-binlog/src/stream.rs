@@ -69,7 +69,7 @@ pub(crate) struct Stream {
     conn: LogConn,
     reader: EventReader,
     deadline: Duration,
-    /// Fires if no event came for one to two deadlines. It is reset only when it fires, because a reset for each event would
+    /// Fires if no byte came for one to two deadlines. It is reset only when it fires, because a reset for each event would
     /// cost more than reading the event. It is polled only while no event is ready, so a pause of the reader is not
     /// mistaken for an unresponsive server.
     alarm: Pin<Box<Sleep>>,
@@ -83,7 +83,8 @@ impl Stream {
     ///
     /// # Errors
     /// `Gap` if the position is purged or of another server, `Config` if the user may not read the
-    /// log, `Timeout` if the server does not reply within `query_timeout`, `Unavailable` if the address leads to another server.
+    /// log, `Timeout` if the server does not reply within `query_timeout`, or sends no event within `read_deadline`,
+    /// `Unavailable` if the address leads to another server.
     pub(crate) async fn open(
         server: &Server,
         origin: &str,
@@ -117,6 +118,8 @@ impl Stream {
     /// # Cancel safety
     /// Cancel safe: an event that has arrived is returned by the next call.
     pub(crate) async fn next(&mut self) -> Result<Event> {
+        // The events of a compressed transaction need no I/O: other tasks run in between.
+        tokio::task::coop::consume_budget().await;
         if let Some(event) = self.reader.inside()? {
             return Ok(event);
         }
@@ -128,7 +131,8 @@ impl Stream {
                     return self.accept(packet);
                 }
                 () = &mut self.alarm => {
-                    if !std::mem::take(&mut self.alive) {
+                    // A server sends no heartbeat while it sends a large event.
+                    if !(self.conn.take_progress() | std::mem::take(&mut self.alive)) {
                         return Err(unresponsive(&self.server, self.deadline));
                     }
                     self.alarm.as_mut().reset(Instant::now() + self.deadline);

@@ -92,7 +92,7 @@ async fn a_hop_that_is_not_there_says_so_on_servers() {
     assert_ne!(world.api.name_of(id).await, "late", "the older value is served until it expires");
     assert!(!is_measured(&newest(&world.api).await.expect("the write"), "first_read"));
     world.api.delete(&format!("/cache/users/{id}")).await.expect(204);
-    wait::until_async("the first fresh read is measured", PATIENCE, async || {
+    wait::until_async("the first read after it is measured", PATIENCE, async || {
         world.api.name_of(id).await == "late"
             && is_measured(&newest(&world.api).await.expect("the write"), "first_read")
     })

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds the program `bench` in release, runs it on the stack, keeps its report.
 
 use std::fs;
+use std::path::PathBuf;
 
 use cachefront_stack::environment as names;
 use clap::Args;
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// with up to 32 other processes that follow the bus.
     #[arg(long, value_name = "KEYS", num_args = 0..=1, default_missing_value = "1000000")]
     scale: Option<u64>,
+    /// Fails if a ratio is worse by more than 15 % than in this report of a former run on this machine, twice.
+    #[arg(long, value_name = "REPORT", conflicts_with = "scale")]
+    against: Option<PathBuf>,
 }
 
 /// Measures, prints the report and leaves it in `target/bench/latest.json`, or `scale.json`.
@@ -43,6 +47,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if let Some(only) = &options.only {
         command.args(["--only", only]);
+    }
+    if let Some(against) = &options.against {
+        command.arg("--against").arg(against);
     }
     if let Some(keys) = options.scale {
         command.arg("--scale").arg(keys.to_string());

@@ -54,21 +54,14 @@ const KEY_REQUEST: u8 = 0x02;
 /// # Errors
 /// Those of the driver's own connections.
 pub(crate) async fn connect(opts: &Opts) -> DriverResult<LogConn> {
-    let bytes_max = opts.max_allowed_packet();
     #[cfg(unix)]
     if let Some(path) = opts.socket() {
         let socket = UnixStream::connect(path).await?;
-        return log_in(LogConn::over(Box::new(socket), bytes_max), opts, true).await;
+        return log_in(LogConn::over(Box::new(socket)), opts, true).await;
     }
-    let stream = TcpStream::connect((host_of(opts), opts.tcp_port())).await?;
+    let stream = TcpStream::connect((opts.ip_or_hostname(), opts.tcp_port())).await?;
     stream.set_nodelay(opts.tcp_nodelay())?;
-    log_in(LogConn::over(Box::new(stream), bytes_max), opts, false).await
-}
-
-/// The host of the URL; an IPv6 address without its brackets.
-fn host_of(opts: &Opts) -> &str {
-    let host = opts.ip_or_hostname();
-    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    log_in(LogConn::over(Box::new(stream)), opts, false).await
 }
 
 /// Logs in on a new connection. `is_local` is true for a socket of the file system, which no other machine can read.
@@ -89,7 +82,7 @@ async fn log_in(mut conn: LogConn, opts: &Opts, is_local: bool) -> DriverResult<
         if !conn.input.is_empty() {
             return Err(unexpected(&conn.input));
         }
-        conn.io = tls::connect(ssl, host_of(opts), conn.io).await?;
+        conn.io = tls::connect(ssl, opts.ip_or_hostname(), conn.io).await?;
         is_private = true;
     }
     let mut nonce = greeting.scramble_1_ref().to_vec();
@@ -115,6 +108,9 @@ async fn log_in(mut conn: LogConn, opts: &Opts, is_local: bool) -> DriverResult<
     authenticate(&mut conn, opts, plugin, nonce, is_private).await?;
     if let Some(level) = opts.compression().filter(|_| capabilities.contains(CapabilityFlags::CLIENT_COMPRESS)) {
         conn.codec.compress(level);
+    }
+    if let Some(bytes_max) = opts.max_allowed_packet() {
+        conn.limit(bytes_max);
     }
     Ok(conn)
 }

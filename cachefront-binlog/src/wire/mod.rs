@@ -12,8 +12,8 @@
 //! | 1 | number within the command |
 //! | n | contents |
 //!
-//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>. Joined packets are limited by
-//! `event_bytes_max`, which is checked before their bytes are awaited.
+//! <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>. After the login, joined packets are
+//! limited by `event_bytes_max`, which is checked before their bytes are awaited.
 
 mod login;
 mod packets;

@@ -59,6 +59,8 @@ pub(crate) struct LogConn {
     pub(super) input: BytesMut,
     /// The beginning of the next packet, and behind it the rest of its block.
     packet: BytesMut,
+    /// True if bytes came since [`LogConn::take_progress`] was called.
+    progress: bool,
     /// The version in the greeting.
     pub(super) version: (u16, u16, u16),
 }
@@ -70,13 +72,20 @@ impl fmt::Debug for LogConn {
 }
 
 impl LogConn {
-    /// A connection that is not logged in. Packets are limited to `bytes_max`.
-    pub(super) fn over(io: Box<dyn Duplex>, bytes_max: Option<usize>) -> Self {
-        let mut codec = PacketCodec::default();
-        if let Some(bytes_max) = bytes_max {
-            codec.max_allowed_packet = bytes_max;
-        }
-        Self { io, codec, input: BytesMut::new(), packet: BytesMut::new(), version: (0, 0, 0) }
+    /// A connection that is not logged in.
+    pub(super) fn over(io: Box<dyn Duplex>) -> Self {
+        let (input, packet) = (BytesMut::new(), BytesMut::new());
+        Self { io, codec: PacketCodec::default(), input, packet, progress: false, version: (0, 0, 0) }
+    }
+
+    /// Limits events to `bytes_max`. In its packet an event follows a byte.
+    pub(super) fn limit(&mut self, bytes_max: usize) {
+        self.codec.max_allowed_packet = bytes_max.saturating_add(1);
+    }
+
+    /// Returns true if bytes came since the last call: of a packet that is large, or of a slow network, too.
+    pub(crate) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.progress)
     }
 
     /// Returns true if it leads to MariaDB, whose versions begin at 10; those of MySQL are lower.
@@ -97,7 +106,12 @@ impl LogConn {
                 self.packet.reserve(BLOCK_BYTES);
             }
             if self.codec.decode(&mut self.input, &mut self.packet)? {
-                return Ok(self.packet.split().freeze());
+                let packet = self.packet.split().freeze();
+                // The rest of its block would keep the block of a large packet until it is used up.
+                if packet.len() > KEPT_BYTES_MAX {
+                    self.packet = BytesMut::new();
+                }
+                return Ok(packet);
             }
             if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
                 self.input = BytesMut::new();
@@ -106,6 +120,7 @@ impl LogConn {
             if self.io.read_buf(&mut self.input).await? == 0 {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed").into());
             }
+            self.progress = true;
         }
     }
 
@@ -230,6 +245,47 @@ mod tests {
         assert_eq!(failure(b"\xff\x10\x04Too many connections"), (1040, text(""), text("Too many connections")));
         assert!(matches!(server_error(b"\xff\x15"), Some(DriverFailure::Driver(_))));
         assert!(server_error(&[0]).is_none());
+    }
+
+    /// A connection, and its other end.
+    fn connected() -> (LogConn, tokio::io::DuplexStream) {
+        let (io, server) = tokio::io::duplex(8 << 20);
+        (LogConn::over(Box::new(io)), server)
+    }
+
+    fn framed(number: u8, contents: &[u8]) -> Vec<u8> {
+        let head = (contents.len() as u32 | u32::from(number) << 24).to_le_bytes();
+        [&head, contents].concat()
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_is_still_arriving_is_progress() {
+        let (mut conn, mut server) = connected();
+        let packet = framed(0, &[7; 1_000]);
+        for part in packet[..600].chunks(200) {
+            server.write_all(part).await.expect("sent");
+            let waits = futures_util::poll!(std::pin::pin!(conn.packet()));
+            assert!(waits.is_pending() && conn.take_progress());
+            assert!(!conn.take_progress(), "it is taken once");
+        }
+        server.write_all(&packet[600..]).await.expect("sent");
+        assert_eq!(conn.packet().await.expect("a packet"), [7; 1_000].as_slice());
+    }
+
+    #[tokio::test]
+    async fn a_large_packet_leaves_no_large_block() {
+        let (mut conn, mut server) = connected();
+        server.write_all(&framed(0, &vec![7; 3 * KEPT_BYTES_MAX])).await.expect("sent");
+        server.write_all(&framed(1, &[8; 10])).await.expect("sent");
+        assert_eq!(conn.packet().await.expect("a packet").len(), 3 * KEPT_BYTES_MAX);
+        assert_eq!(conn.packet.capacity(), 0);
+        assert_eq!(conn.packet().await.expect("a packet"), [8; 10].as_slice());
+        conn.limit(1_000);
+        server.write_all(&framed(2, &vec![7; 1_002])).await.expect("sent");
+        assert!(
+            matches!(conn.packet().await, Err(DriverFailure::Io(_))),
+            "above the limit, with the byte before the event"
+        );
     }
 
     #[test]

@@ -57,6 +57,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 - name: CACHEFRONT_REFRESH_IN_PLACE
   value: "true"
 {{- end }}
+{{- if not .Values.sampleUsers }}
+- name: CACHEFRONT_SAMPLE_USERS
+  value: "false"
+{{- end }}
 {{- with .Values.cache.staleIfError }}
 - name: CACHEFRONT_STALE_IF_ERROR
   value: {{ . | quote }}

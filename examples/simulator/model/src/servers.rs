@@ -154,7 +154,8 @@ impl AppServer {
             local_tier: if is_on { TierState::On } else { TierState::Off },
             handled: tier.and_then(|tier| tier.handled.clone()),
             serving_mode: serving.as_str(),
-            local: local.map(|hit| LocalView {
+            // It may have turned off since the peek.
+            local: local.filter(|_| is_on).map(|hit| LocalView {
                 age_ms: hit.age.map(millis),
                 staleness_bound_ms: hit.staleness_bound.map(millis),
                 value: hit.value,

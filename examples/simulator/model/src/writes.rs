@@ -1,7 +1,7 @@
-//! What happened to each write, hop by hop: from its commit to the first read here that is known to be fresh.
+//! What happened to each write, hop by hop: from its commit to the first read here after it.
 //!
 //! The consumer reports when a change passed each part. This process adds when the invalidation arrived over the bus, from a
-//! subscription of its own, and when a read through its caches returned a value that contains the write. Both are measured only
+//! subscription of its own, and when a read through its caches came after the write. Both are measured only
 //! while there are viewers; what was not measured says why.
 
 mod follow;

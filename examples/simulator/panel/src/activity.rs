@@ -14,7 +14,7 @@ pub(super) const SHOWN_MAX: usize = 14;
 /// How long entries are kept.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// Maximum number of entries, with about 300 bytes each: those of every second of [`KEPT_FOR`].
+/// Maximum number of entries, with about 500 bytes each: those of every second of [`KEPT_FOR`].
 const KEPT_MAX: usize = KEPT_FOR.as_secs() as usize * SHOWN_MAX;
 
 /// Maximum number of lags: enough for a meaningful 99th percentile of recent changes.

@@ -33,8 +33,8 @@ pub struct FaultState {
     /// with the older row, and then stays stale.
     #[schema(maximum = 10_000)]
     pub replica_lag_ms: u64,
-    /// The subscription of this app server to the bus is cut: no message arrives, and no error says so. Its process-local tier
-    /// turns itself off after 2 s of silence. The other servers are not affected.
+    /// The subscription of this app server to the bus is cut, in every process that has it: no message arrives, and no error says
+    /// so. Its process-local tier turns itself off after 2 s of silence. Servers with other names are not affected.
     pub bus_cut: Option<ServerName>,
 }
 

@@ -59,7 +59,7 @@ impl Write {
         }
     }
 
-    /// Notes a read if it is known to contain this write: the load began when the commit was visible, or the store had the value
+    /// Notes a read if it came after this write: the load began when the commit was visible, or the store had the value
     /// after the entry was removed.
     pub(super) fn seen(&mut self, read: &Read) {
         if self.id != Some(read.id) || self.first_read.is_some_and(|first| first.ended <= read.ended) {

@@ -100,6 +100,8 @@ function tell() {
     return;
   }
   const seconds = Math.max(0, Math.round((now() - chosen) / 1000));
+  // The moment stays, and its place on the slider moves.
+  slider.value = `${-seconds}`;
   const ago = seconds < 60 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ${seconds % 60} s ago`;
   time.textContent = `The past: ${clock(chosen)}, ${ago}. Nothing here is live.`;
   slider.setAttribute("aria-valuetext", `${clock(chosen)}, ${ago}`);

@@ -86,7 +86,7 @@ export function patched() {
 }
 
 function edit(button) {
-  const { user, name = "", email = "", status = "active" } = button.dataset;
+  const { user, name = "", email = "", status = "" } = button.dataset;
   const isNew = user === "new";
   action = isNew ? "/users" : `/users/${user}/write`;
   document.getElementById("user-title").textContent = isNew ? "New user" : `Write user ${user}`;
@@ -99,7 +99,7 @@ function edit(button) {
   elements.name.value = name;
   elements.email.value = email;
   // A status that another program has written is none of these, and stays.
-  elements.status.value = status;
+  elements.status.value = isNew ? "active" : status;
   complain("user-form", "");
   dialog.showModal();
   elements.name.select();

@@ -1,4 +1,4 @@
-// The way of one write, hop by hop: opened from its event, and kept current until the first fresh read has come.
+// The way of one write, hop by hop: opened from its event, and kept current until the first read after it has come.
 import { say } from "./controls.js";
 import { children } from "./morph.js";
 
@@ -35,15 +35,33 @@ async function open(query) {
 
 /** Puts the write as it is known now in place; returns whether that was possible. */
 async function show() {
+  const wanted = shown;
+  const again = () => (timer = setTimeout(() => dialog.open && shown === wanted && show(), AGAIN_MS));
   try {
-    const answer = await fetch(`/writes?${shown}`, { headers: { accept: "text/html" } });
+    const answer = await fetch(`/writes?${wanted}`, { headers: { accept: "text/html" } });
     if (answer.redirected) return location.assign(answer.url), true;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
-    if (!fresh.querySelector("[data-write-shown]")) return false;
+    // Another write has been opened meanwhile.
+    if (shown !== wanted) return true;
+    if (!fresh.querySelector("[data-write-shown]")) return outdated(again);
     children(dialog, fresh);
-    if (!dialog.querySelector("[data-complete]")) timer = setTimeout(() => dialog.open && show(), AGAIN_MS);
+    if (!dialog.querySelector("[data-complete]")) again();
     return true;
   } catch {
-    return false;
+    return shown !== wanted || outdated(again);
   }
+}
+
+/** Says in an open dialog that it is not current, and tries again. */
+function outdated(again) {
+  const open = dialog.querySelector("[data-write-shown]");
+  if (!open) return false;
+  if (!open.querySelector("[data-outdated]")) {
+    const text = document.createElement("p");
+    text.dataset.outdated = "";
+    text.textContent = "The panel does not respond: this is what was known before.";
+    open.querySelector("h2").after(text);
+  }
+  again();
+  return false;
 }

@@ -120,7 +120,7 @@ fn bus_cut(context: &PageContext<'_>) -> Markup {
     html! {
         li.is-on[cut.is_some()] data-key="bus_cut" {
             div { b { "Cut the bus of a server" } span.m.s { "bus → app server" } }
-            p { "Its own memory hears of no invalidation: it turns itself off after 2 s of silence, and reads go to the store. Other servers go on with hits." }
+            p { "In every process that has this server. Its own memory hears of no invalidation: it turns itself off after 2 s of silence, and reads go to the store. Other servers go on with hits." }
             div.row {
                 @if let Some(server) = cut {
                     span.chip.on { "server " (server.as_str()) }

@@ -72,7 +72,7 @@ fn observed(context: &PageContext<'_>, seen: &SeenServers) -> Markup {
             (Some(id), Some(user)) => div.pad.row data-observed=(id) {
                 span.cut { "User " (id) " in the database: " b { (user.name) } " " span.m.full { (user.email) " · " span.mono { (user.updated_at) } } }
                 span.grow {}
-                button.btn type="button" data-user=(id) data-name=(user.name) data-email=(user.email) disabled[off] title=[context.reason()] { "Write" }
+                button.btn type="button" data-user=(id) data-name=(user.name) data-email=(user.email) data-status=(user.status) disabled[off] title=[context.reason()] { "Write" }
             },
         }
     }
@@ -122,13 +122,14 @@ fn server(context: &PageContext<'_>, seen: &SeenServers, view: &ServerView) -> M
                     }
                 }
                 @if view.serving_mode != "normal" { dt { "serving mode" } dd { (view.serving_mode) } }
-                @if let Some(read) = seen.read_of(view.server) { (last_read(read)) }
+                @if let Some(read) = seen.read_of(view.server) { (last_read(read, seen.row.as_ref())) }
             }
         }
     }
 }
 
-fn last_read(last: &LastRead) -> Markup {
+/// Renders the last read, next to the row as it is now: a read may be up to a second older than the row.
+fn last_read(last: &LastRead, row: Option<&User>) -> Markup {
     html! {
         @match &last.outcome {
             Err(why) => { dt { "last read" } dd.fail data-read="failed" { (why) } },
@@ -141,7 +142,8 @@ fn last_read(last: &LastRead) -> Markup {
                 dt { "database" }
                 dd data-compared=(compared(last.compared)) {
                     @match last.compared {
-                        Compared::Equal => span.ok { (icon("ok")) " the same" },
+                        Compared::Equal if read.value.as_ref() == row => span.ok { (icon("ok")) " the same" },
+                        Compared::Equal => span.m { "was the same when it was read" },
                         Compared::Older => span.bad { (icon("tri")) " the row was newer before the read began" },
                         Compared::Unknown => span.m { "could not be compared" },
                     }

@@ -28,7 +28,7 @@ pub(super) fn countdown(duration: Duration) -> String {
 pub(super) fn left(duration: Duration) -> String {
     match duration.as_secs_f64().ceil() {
         seconds if seconds < 120.0 => format!("{seconds} s"),
-        seconds => format!("{:.0} min", seconds / 60.0),
+        seconds => format!("{} min", (seconds / 60.0).ceil()),
     }
 }
 

@@ -51,8 +51,8 @@ fn faults(context: &PageContext<'_>) -> Vec<Banner> {
         (
             faults.bus_cut.is_some(),
             "bus_cut",
-            format!("Server {server} is cut off from the bus"),
-            "after 2 s without a message it serves nothing from its own memory; the other servers go on. Lift it.",
+            format!("Server {server} of every process is cut off from the bus"),
+            "after 2 s without a message it serves nothing from its own memory; other servers go on. Lift it.",
         ),
         (
             faults.pause_consumer,

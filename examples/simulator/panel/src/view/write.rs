@@ -13,17 +13,19 @@ const BAR_MIN: f64 = 0.6;
 
 pub(crate) fn write(write: &WriteView) -> Markup {
     let axis = axis(&write.hops);
-    let is_read = write.hops.iter().any(|hop| hop.hop == HopName::FirstRead && hop.to_ms.is_some());
+    let is_measured = |name| write.hops.iter().any(|hop| hop.hop == name && hop.to_ms.is_some());
+    // The push of a write that invalidated nothing never comes.
+    let is_complete = is_measured(HopName::FirstRead) && (is_measured(HopName::Push) || !is_measured(HopName::Removal));
     html! {
-        div.write data-write-shown data-complete[is_read] {
+        div.write data-write-shown data-complete[is_complete] {
             h2 #write-title { "The way of a write" }
             p { b { (write.op) } " " (write.table) ": " span.mono { (write.keys.join(", ")) } }
             p.m.s { "Transaction " span.mono title=(write.position) { (short(&write.position)) }
-                @if let Some(at) = &write.began_at { ", committed at " span.mono { (at) } } }
+                @if let Some(at) = &write.began_at { ", first known at " span.mono { (at) } } }
             ol.hops {
                 @for hop in &write.hops { (line(hop, axis)) }
             }
-            p.m.s { "The axis ends at " (millis(axis)) " after the commit. Each time is by the clock of its part; commit and queue are kept to the millisecond." }
+            p.m.s { "The axis ends " (millis(axis)) " after that. Each time is by the clock of its part; commit and queue are kept to the millisecond." }
             div.row { span.grow {} button.btn.lg type="button" data-close { "Close" } }
         }
     }
@@ -58,7 +60,7 @@ fn name(hop: HopName) -> &'static str {
         HopName::Gate => "gate",
         HopName::Removal => "removal",
         HopName::Push => "push",
-        HopName::FirstRead => "first fresh read",
+        HopName::FirstRead => "first read after",
     }
 }
 
