@@ -81,23 +81,25 @@ fn main() -> std::io::Result<()> {
         return Ok(());
     }
     let former = arguments.against.as_deref().map(former).transpose()?;
-    let ratios = match arguments.scale {
-        Some(_) => Vec::new(),
-        None => runtime.block_on(measure(arguments.plan(), arguments.only.as_deref())),
-    };
-    let report = match arguments.scale {
-        Some(keys) => runtime.block_on(scale::measure(keys)),
-        None => report(&ratios, arguments.quick),
-    };
-    let text = serde_json::to_string_pretty(&report)?;
-    print(&text);
-    if let Some(out) = &arguments.out {
-        fs::write(out, text + "\n")?;
+    if let Some(keys) = arguments.scale {
+        return publish(&runtime.block_on(scale::measure(keys)), arguments.out.as_deref());
     }
+    let ratios = runtime.block_on(measure(arguments.plan(), arguments.only.as_deref()));
+    publish(&report(&ratios, arguments.quick), arguments.out.as_deref())?;
     match former {
         Some(former) => runtime.block_on(hold(&ratios, &former, arguments.plan())),
         None => Ok(()),
     }
+}
+
+/// Prints a report, and writes it to a file.
+fn publish(report: &Value, out: Option<&Path>) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(report)?;
+    print(&text);
+    if let Some(out) = out {
+        fs::write(out, text + "\n")?;
+    }
+    Ok(())
 }
 
 /// Reads the report of a former run.

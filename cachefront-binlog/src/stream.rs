@@ -69,12 +69,10 @@ pub(crate) struct Stream {
     conn: LogConn,
     reader: EventReader,
     deadline: Duration,
-    /// Fires if no byte came for one to two deadlines. It is reset only when it fires, because a reset for each event would
+    /// Fires if the connection made no progress for one to two deadlines. It is reset only when it fires, because a reset for each event would
     /// cost more than reading the event. It is polled only while no event is ready, so a pause of the reader is not
     /// mistaken for an unresponsive server.
     alarm: Pin<Box<Sleep>>,
-    /// True if an event came since the alarm was reset.
-    alive: bool,
 }
 
 impl Stream {
@@ -108,7 +106,7 @@ impl Stream {
         let deadline = settings.read_deadline;
         let alarm = Box::pin(tokio::time::sleep(deadline));
         let reader = EventReader::new(settings.event_bytes_max);
-        let mut stream = Self { server: server.clone(), conn, reader, deadline, alarm, alive: false };
+        let mut stream = Self { server: server.clone(), conn, reader, deadline, alarm };
         let first = stream.next().await?;
         Ok((stream, first))
     }
@@ -126,13 +124,10 @@ impl Stream {
         loop {
             tokio::select! {
                 biased;
-                packet = self.conn.packet() => {
-                    self.alive = true;
-                    return self.accept(packet);
-                }
+                packet = self.conn.packet() => return self.accept(packet),
                 () = &mut self.alarm => {
                     // A server sends no heartbeat while it sends a large event.
-                    if !(self.conn.take_progress() | std::mem::take(&mut self.alive)) {
+                    if !self.conn.take_progress() {
                         return Err(unresponsive(&self.server, self.deadline));
                     }
                     self.alarm.as_mut().reset(Instant::now() + self.deadline);

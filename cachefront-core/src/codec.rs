@@ -57,8 +57,8 @@ pub(crate) use compress::inflate;
 )]
 pub trait Codec<V>: Send + Sync + 'static {
     /// Returns the id of the codec, which is stored with each payload. An entry with another id is a miss. Ids 1 to 63 are
-    /// reserved for this crate; in a cache with tags, 127 is the maximum. With a change
-    /// between ids that differ by 128, raise the `schema_version` too: 128 is the mark of values with tags.
+    /// reserved for this crate; in a cache with tags, 127 is the maximum. With a change between ids that differ by
+    /// 128, raise the `schema_version` too: 128 is the mark of values with tags.
     fn id(&self) -> u8;
 
     /// Appends the value's bytes to `out`.

@@ -59,7 +59,7 @@ pub(crate) struct LogConn {
     pub(super) input: BytesMut,
     /// The beginning of the next packet, and behind it the rest of its block.
     packet: BytesMut,
-    /// True if bytes came since [`LogConn::take_progress`] was called.
+    /// True if bytes came, or a packet was returned, since [`LogConn::take_progress`] was called.
     progress: bool,
     /// The version in the greeting.
     pub(super) version: (u16, u16, u16),
@@ -83,7 +83,7 @@ impl LogConn {
         self.codec.max_allowed_packet = bytes_max.saturating_add(1);
     }
 
-    /// Returns true if bytes came since the last call: of a packet that is large, or of a slow network, too.
+    /// Returns true if bytes came or a packet was returned since the last call: also if a packet is large, or the network slow.
     pub(crate) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
@@ -106,6 +106,7 @@ impl LogConn {
                 self.packet.reserve(BLOCK_BYTES);
             }
             if self.codec.decode(&mut self.input, &mut self.packet)? {
+                self.progress = true;
                 let packet = self.packet.split().freeze();
                 // The rest of its block would keep the block of a large packet until it is used up.
                 if packet.len() > KEPT_BYTES_MAX {

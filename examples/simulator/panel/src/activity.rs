@@ -11,8 +11,8 @@ use simulator_model::domain::{Mode, ModeRow};
 /// all of its entries.
 pub(super) const SHOWN_MAX: usize = 14;
 
-/// How long entries are kept.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+/// How far back the past reaches: how long entries are kept.
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// Maximum number of entries, with about 500 bytes each: those of every second of [`KEPT_FOR`].
 const KEPT_MAX: usize = KEPT_FOR.as_secs() as usize * SHOWN_MAX;

@@ -7,11 +7,9 @@ use std::time::Duration;
 use cachefront::Timestamp;
 use simulator_model::domain::Mode;
 
+use super::activity::KEPT_FOR;
 use super::moment::{AGE_MAX, Moment};
 use super::verdict::Verdict;
-
-/// How far back the past reaches.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// Maximum number of records, with about 300 bytes each.
 const KEPT_MAX: usize = KEPT_FOR.as_secs() as usize;

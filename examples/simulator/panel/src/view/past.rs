@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use super::icon::icon;
 use super::text::time;
 use super::{events, top};
-use crate::activity::ActivityEntry;
-use crate::past::{KEPT_FOR, PastMoment};
+use crate::activity::{ActivityEntry, KEPT_FOR};
+use crate::past::PastMoment;
 
 /// Renders the slider of the live page.
 pub(super) fn slider() -> Markup {
