@@ -153,7 +153,8 @@ impl Plan {
 /// Maps a batch to its effects.
 pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     let mut plan = Plan::default();
-    let mut places = HashMap::new();
+    let changes = batch.transactions.iter().map(|transaction| transaction.changes.len()).sum();
+    let mut places = HashMap::with_capacity(changes);
     for transaction in &batch.transactions {
         plan.transactions.insert(&transaction.gtid);
         plan.commits.push(transaction.gtid.clone());
