@@ -82,7 +82,6 @@ pub(crate) struct Assembler {
     effects: Effects,
     /// Temporary tables of sessions that log statements.
     temporary: Temporary,
-    scratch: rows::Scratch,
     /// Where the first event of the last transaction without a GTID ends in its file.
     place: u64,
 }
@@ -134,7 +133,6 @@ impl Assembler {
             second: None,
             effects,
             temporary: Temporary::default(),
-            scratch: rows::Scratch::new(),
             place: 0,
         }
     }
@@ -403,7 +401,7 @@ impl Assembler {
         let decoded = None::<Vec<Change>>;
         match decoded {
             Some(changes) => open.changes.extend(changes),
-            None => rows::decode(&rows, table, &mut self.scratch, &mut open.changes)?,
+            None => rows::decode(&rows, table, &mut open.changes)?,
         }
         open.note(known, size);
         if open.changes.len() >= self.part_changes_max || open.bytes >= self.part_bytes_max {

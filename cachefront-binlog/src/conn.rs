@@ -8,6 +8,12 @@
 //! | `host:3306,host:3306` | several servers, of which the first one that takes writes is used |
 //! | `?require_ssl=true` | TLS with a verified certificate |
 //! | `?verify_ca=false` | TLS without a check of the certificate; the preflight warns |
+//! | `?verify_identity=false`, `?built_in_roots=false` | TLS without a check of the name; without the public CAs |
+//! | `?tcp_keepalive=60000`, `?tcp_nodelay=false` | options of the sockets; milliseconds of silence before TCP asks for a sign of life |
+//! | `?socket=/run/mysqld.sock`, `?compression=fast` | a socket of the file system; compressed packets |
+//! | `?enable_cleartext_plugin=true` | the server may ask for the password in clear |
+//! | `?max_allowed_packet=…` | refused: `event_bytes_max` is the setting |
+//! | `?pool_min=…`, `?prefer_socket=…` and others | no effect: they are of pools, writes, prepared statements and idle sessions |
 //! | path | a database, which is ignored: the source reads all |
 //!
 //! With several hosts the one that was used last is tried first, and `@@GLOBAL.read_only` decides
@@ -96,6 +102,11 @@ impl Server {
         let user: Arc<str> = each.first().and_then(Opts::user).unwrap_or_default().into();
         if user.is_empty() {
             return Err(invalid(format!("the URL of {address} names no user: mysql://user:password@host:3306/")));
+        }
+        if each.iter().any(|opts| opts.max_allowed_packet().is_some()) {
+            return Err(invalid(format!(
+                "the URL of {address} has `max_allowed_packet`, which has no effect on the log: set `event_bytes_max` instead"
+            )));
         }
         let opts = each
             .into_iter()
@@ -317,6 +328,56 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config, "{url}");
             assert!(!error.chain().contains("s3cret"), "{}", error.chain());
         }
+    }
+
+    /// All options of the driver's URLs: those that both connections have, those that are refused, and those that concern
+    /// nothing that the source does.
+    #[test]
+    fn every_option_of_a_url_has_an_effect_is_refused_or_concerns_nothing() {
+        let opts = |options: &str| server(&format!("mysql://repl@db/{options}")).map(|server| server.opts[0].clone());
+        let plain = opts("").expect("a server");
+        for option in [
+            "tcp_keepalive=60000",
+            "tcp_nodelay=false",
+            "socket=/run/mysqld.sock",
+            "compression=fast",
+            "enable_cleartext_plugin=true",
+            "require_ssl=true",
+            "require_ssl=true&verify_ca=false",
+            "require_ssl=true&verify_identity=false",
+            "require_ssl=true&built_in_roots=false",
+        ] {
+            let with = opts(&format!("?{option}")).expect(option);
+            let effects = |opts: &Opts| {
+                let ssl = opts.ssl_opts().map(|ssl| {
+                    (ssl.accept_invalid_certs(), ssl.skip_domain_validation(), ssl.disable_built_in_roots())
+                });
+                let socket = (opts.tcp_keepalive(), opts.tcp_nodelay(), opts.socket().map(str::to_owned));
+                (socket, opts.compression(), opts.enable_cleartext_plugin(), ssl)
+            };
+            assert_ne!(effects(&with), effects(&plain), "{option}");
+        }
+        let refused = opts("?max_allowed_packet=1000000").expect_err("another limit");
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains("`event_bytes_max`"), "{refused}");
+        for option in [
+            "pool_min=1&pool_max=2",
+            "inactive_connection_ttl=60",
+            "ttl_check_interval=60",
+            "conn_ttl=60",
+            "abs_conn_ttl=60",
+            "abs_conn_ttl=60&abs_conn_ttl_jitter=6",
+            "wait_timeout=60",
+            "reset_connection=false",
+            "stmt_cache_size=7",
+            "prefer_socket=true",
+            "secure_auth=true",
+            "client_found_rows=true",
+        ] {
+            let with = opts(&format!("?{option}")).expect(option);
+            assert_eq!((with.stmt_cache_size(), with.prefer_socket()), (0, false), "{option}");
+        }
+        opts("?tcp_keepalives=1").expect_err("no option of the driver");
     }
 
     #[test]

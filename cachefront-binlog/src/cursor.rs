@@ -14,7 +14,12 @@ impl<'a> Cursor<'a> {
         Self { rest: bytes }
     }
 
-    /// Returns true if all bytes were taken.
+    /// Number of bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Returns true if no byte is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -84,6 +89,12 @@ impl<'a> Cursor<'a> {
     /// Takes a little-endian number of `count` bytes, at most 8.
     #[inline]
     pub(crate) fn uint(&mut self, count: usize) -> Result<u64> {
+        match count {
+            1 => return self.u8().map(u64::from),
+            4 => return self.u32().map(u64::from),
+            8 => return self.u64(),
+            _ => {}
+        }
         Ok(self.take(count)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 

@@ -140,7 +140,7 @@ fn decode_label(charset: Charset, label: &[u8]) -> Option<Box<str>> {
         Charset::Binary => std::str::from_utf8(label).ok().map(Box::from),
         // ASCII characters are the same in all of these.
         Charset::Multi(_) | Charset::Other if label.is_ascii() => std::str::from_utf8(label).ok().map(Box::from),
-        charset => charset.decode(label).map(Box::from),
+        charset => charset.decode(label).map(|label| Box::from(&*label)),
     }
 }
 

@@ -41,10 +41,6 @@ const CELLS_PER_BYTE: usize = 4;
 /// What a row counts in addition to its cells, for the bound of an event.
 const ROW_CELLS: usize = 8;
 
-/// Memory that is used again for each rows event: the cells of its images before they become one block. So an event takes one
-/// allocation for its cells, however many rows it has.
-pub(crate) type Scratch = Vec<Cell>;
-
 /// Appends the changes of one rows event.
 ///
 /// The rows of an event whose images lack a column that a mapping names, or have no column at all
@@ -53,15 +49,13 @@ pub(crate) type Scratch = Vec<Cell>;
 ///
 /// # Errors
 /// `Gap` if the event has no row, or a mapped column cannot be decoded.
-pub(crate) fn decode(rows: &Rows<'_>, table: &Table, scratch: &mut Scratch, changes: &mut Vec<Change>) -> Result<()> {
-    scratch.clear();
-    decode_rows(rows, table, scratch, changes)
-        .map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
+pub(crate) fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
+    decode_rows(rows, table, changes).map_err(|cause| error::as_gap(&format!("a row of `{}`", table.name), cause))
 }
 
 /// # Errors
 /// `Corrupt` if the event does not fit its table map.
-fn decode_rows(rows: &Rows<'_>, table: &Table, scratch: &mut Scratch, changes: &mut Vec<Change>) -> Result<()> {
+fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     if rows.columns != table.columns.len() {
         return Err(Error::new(
             ErrorKind::Corrupt,
@@ -85,38 +79,34 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, scratch: &mut Scratch, changes: &
         }
         ([0, 0], _) => Err(Error::new(ErrorKind::Corrupt, "the images have no column and are followed by bytes")),
         (_, []) => Err(Error::new(ErrorKind::Corrupt, "the event has no row")),
-        (widths, _) => decode_images(rows, widths, table, scratch, changes),
+        (widths, _) => decode_images(rows, widths, table, changes),
     }
 }
 
 /// Decodes the rows of an event. An image with a column takes at least one byte, so each round advances.
 ///
 /// `widths` are the numbers of columns of the images before and after the change.
-fn decode_images(
-    rows: &Rows<'_>,
-    widths: [usize; 2],
-    table: &Table,
-    scratch: &mut Scratch,
-    changes: &mut Vec<Change>,
-) -> Result<()> {
+fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     let rows_max = (CELLS_MAX + CELLS_PER_BYTE * rows.images.len()) / (ROW_CELLS + table.width);
     let mut cursor = Cursor::new(rows.images);
+    // The images before they become one block, which so takes one allocation, however many rows the event has.
+    let mut images: Vec<Cell> = Vec::new();
     let mut count = 0;
     while !cursor.is_empty() {
         if count > rows_max {
             add_table(table, "an event with more rows than its size can hold".into(), changes);
             return Ok(());
         }
-        let begin = scratch.len();
+        let begin = images.len();
         if let Some(present) = rows.before {
-            cells(&mut cursor, present, widths[0], None, table, scratch)?;
+            cells(&mut cursor, present, widths[0], None, table, &mut images)?;
         }
         let differences = if rows.is_partial { differences(&mut cursor, table)? } else { None };
-        let middle = scratch.len();
+        let middle = images.len();
         if let Some(present) = rows.after {
-            cells(&mut cursor, present, widths[1], differences, table, scratch)?;
+            cells(&mut cursor, present, widths[1], differences, table, &mut images)?;
         }
-        let (before, after) = scratch.split_at_mut(middle);
+        let (before, after) = images.split_at_mut(middle);
         if differences.is_some() && after.iter().zip(table.wanted()).any(is_difference) {
             let why = "an update of a JSON column that is logged as a difference (binlog_row_value_options)";
             add_table(table, why.into(), changes);
@@ -126,23 +116,31 @@ fn decode_images(
             keep_unchanged(before.get(begin..).unwrap_or_default(), after);
         }
         count += 1;
+        if count == 1 {
+            // Rows of one event mostly have about the same size.
+            let taken = rows.images.len() - cursor.len();
+            images.reserve((cursor.len() / taken.max(1) * images.len()).min(CELLS_MAX));
+        }
     }
-    add_rows(rows, count, table, scratch, changes);
+    if images.len() < images.capacity() / 2 {
+        images.shrink_to_fit();
+    }
+    add_rows(rows, count, table, images, changes);
     Ok(())
 }
 
-/// Adds the changes of `count` rows, whose images are in `scratch`, one after the other.
-fn add_rows(rows: &Rows<'_>, count: usize, table: &Table, scratch: &mut Scratch, changes: &mut Vec<Change>) {
+/// Adds the changes of `count` rows, whose images follow each other.
+fn add_rows(rows: &Rows<'_>, count: usize, table: &Table, images: Vec<Cell>, changes: &mut Vec<Change>) {
     let operation = match (rows.before, rows.after) {
         (None, _) => Operation::Insert,
         (Some(_), None) => Operation::Delete,
         (Some(_), Some(_)) => Operation::Update,
     };
-    let block = Arc::new(RowBlock::new(table.slots.clone(), scratch.drain(..).collect()));
+    let block = Arc::new(RowBlock::new(Arc::clone(&table.names), table.slots.clone(), images));
     let mut first = 0;
     let mut next = |present: Option<&[u8]>| {
         present?;
-        let image = RowImage::of_block(&table.names, &block, first);
+        let image = RowImage::of_block(&block, first);
         first += table.width;
         Some(image)
     };
@@ -233,7 +231,7 @@ fn cells(
     width: usize,
     differences: Option<&[u8]>,
     table: &Table,
-    cells: &mut Scratch,
+    cells: &mut Vec<Cell>,
 ) -> Result<()> {
     let nulls = cursor.take(width.div_ceil(8))?;
     if width == table.columns.len() && differences.is_none() && nulls.iter().all(|&byte| byte == 0) {
@@ -265,7 +263,7 @@ fn cells(
 
 /// Decodes an image that has every column and no NULL.
 #[inline]
-fn plain_cells(cursor: &mut Cursor<'_>, table: &Table, cells: &mut Scratch) -> Result<()> {
+fn plain_cells(cursor: &mut Cursor<'_>, table: &Table, cells: &mut Vec<Cell>) -> Result<()> {
     for run in &table.plan {
         match *run {
             Run::Skip(bytes) => cursor.skip(bytes)?,
@@ -275,9 +273,9 @@ fn plain_cells(cursor: &mut Cursor<'_>, table: &Table, cells: &mut Scratch) -> R
             }
             Run::Decode(index) => {
                 let Some(column) = table.columns.get(index) else { continue };
-                let decoded = cell(cursor, column, false)?;
-                if column.wanted {
-                    cells.push(decoded);
+                match column.wanted {
+                    true => decode::push(&column.kind, cursor, cells)?,
+                    false => decode::skip(&column.kind, cursor)?,
                 }
             }
         }
@@ -323,10 +321,6 @@ mod tests {
             vec![column(true), column(!strict)],
             strict,
         )
-    }
-
-    fn decode(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Result<()> {
-        super::decode(rows, table, &mut Scratch::new(), changes)
     }
 
     fn event<'a>(before: Option<&'a [u8]>, after: Option<&'a [u8]>, images: &'a [u8]) -> Rows<'a> {

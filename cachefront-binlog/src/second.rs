@@ -56,8 +56,9 @@ impl Second {
         let change = |operation, before: Option<&RowData>, after: Option<&RowData>| {
             let image = |row: Option<&RowData>| match row {
                 Some(row) => {
-                    let block = Arc::new(RowBlock::new(table.slots.clone(), cells(row, table)?.into()));
-                    Some(Some(RowImage::of_block(&table.names, &block, 0)))
+                    let names = Arc::clone(&table.names);
+                    let block = Arc::new(RowBlock::new(names, table.slots.clone(), cells(row, table)?));
+                    Some(Some(RowImage::of_block(&block, 0)))
                 }
                 None => Some(None),
             };

@@ -218,6 +218,10 @@ fn refine(typed: Typed, index: usize, metadata: &Metadata) -> Kind {
 }
 
 /// Decodes the types of all columns. An unknown type makes all later columns unknown.
+///
+/// Nothing in the log has the size of such a column: neither its metadata nor its values have a length in front, the metadata of
+/// all columns and the columns of all images follow each other without a separator, and an event does not say how many rows it
+/// has. So even a mapping that reads only columns before it cannot find its columns in the second row.
 fn types(map: &TableMap<'_>) -> Result<Vec<Typed>> {
     let mut metadata = Cursor::new(map.type_metadata);
     let mut typed = Vec::with_capacity(map.types.len());

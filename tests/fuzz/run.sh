@@ -5,6 +5,8 @@ set -eu
 target=$1
 runs=${2:-100000}
 cd "$(dirname "$0")"
+# Its programs have compiler flags of their own, so they are built nowhere else.
+export CARGO_TARGET_DIR="$PWD/target"
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"

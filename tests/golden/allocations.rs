@@ -48,14 +48,13 @@ fn read(log: &Log, columns: &Columns) -> (u64, u64, usize) {
 }
 
 #[test]
-fn a_row_of_which_only_the_key_is_read_takes_no_allocation() {
-    let key = Columns::Only(vec!["id".into()]);
-    let (few, many) = (read(&updates(50, 1), &key), read(&updates(50, 1_000), &key));
-    assert_eq!((few.2, many.2), (50, 50_000));
-    // The reused memory grows to the size of an event once.
-    assert!(many.0 <= few.0 + 50, "{} allocations for 50 rows, {} for 50,000", few.0, many.0);
-    let values = read(&updates(50, 1_000), &Columns::All);
-    assert!(values.0 >= 200_000, "texts take one each: {}", values.0);
+fn a_row_takes_no_allocation() {
+    for columns in [Columns::Only(vec!["id".into()]), Columns::All] {
+        let (few, many) = (read(&updates(50, 1), &columns), read(&updates(50, 1_000), &columns));
+        assert_eq!((few.2, many.2), (50, 50_000));
+        // The block of an event is made larger once, when the size of its first row is known.
+        assert!(many.0 <= few.0 + 2 * 50, "{columns:?}: {} allocations for 50 rows, {} for 50,000", few.0, many.0);
+    }
 }
 
 #[test]

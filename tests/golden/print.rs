@@ -66,7 +66,7 @@ fn value(value: &Value) -> String {
         Value::UInt(number) => format!("{number}u"),
         Value::Float(number) => format!("{number:?}f"),
         Value::Text(text) => format!("{text:?}"),
-        Value::Bytes(bytes) => bytes.iter().fold("0x".into(), |text, byte| format!("{text}{byte:02x}")),
+        Value::Bytes(bytes) => format!("0x{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
         other => format!("{other:?}"),
     }
 }

@@ -20,6 +20,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use cachefront_core::event::Text;
+
 use crate::charset::multi::Multi;
 
 /// In the text of a statement: a character that is not known. As part of a name it may be any character.
@@ -150,11 +152,21 @@ impl Charset {
     }
 
     /// Decodes a value. `None` if the character set is not decodable, or the bytes are not valid in it.
-    pub(crate) fn decode(self, bytes: &[u8]) -> Option<String> {
+    #[inline]
+    pub(crate) fn decode(self, bytes: &[u8]) -> Option<Text> {
         match self {
-            Self::Utf8 => std::str::from_utf8(bytes).ok().map(str::to_owned),
-            Self::Latin1 => Some(latin1(bytes)),
-            Self::Single(table) => Some(bytes.iter().filter_map(|byte| table.get(usize::from(*byte))).collect()),
+            Self::Utf8 => std::str::from_utf8(bytes).ok().map(Text::from),
+            other => other.convert(bytes),
+        }
+    }
+
+    /// Decodes a value of another character set than UTF-8.
+    fn convert(self, bytes: &[u8]) -> Option<Text> {
+        match self {
+            Self::Latin1 => Some(latin1(bytes).into()),
+            Self::Single(table) => {
+                Some(bytes.iter().filter_map(|byte| table.get(usize::from(*byte)).copied()).collect())
+            }
             Self::Utf16 => utf16(bytes, u16::from_be_bytes),
             Self::Utf16Le => utf16(bytes, u16::from_le_bytes),
             Self::Utf32 => {
@@ -162,7 +174,7 @@ impl Charset {
                 let text = units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit))).collect::<Option<_>>();
                 text.filter(|_| rest.is_empty())
             }
-            Self::Multi(_) | Self::Binary | Self::Other => None,
+            Self::Utf8 | Self::Multi(_) | Self::Binary | Self::Other => None,
         }
     }
 
@@ -218,7 +230,7 @@ pub(crate) fn to_latin1(text: &str) -> Option<Vec<u8>> {
     text.chars().map(byte).collect()
 }
 
-fn utf16(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> Option<String> {
+fn utf16(bytes: &[u8], unit: impl Fn([u8; 2]) -> u16) -> Option<Text> {
     let (units, rest) = bytes.as_chunks::<2>();
     let text = char::decode_utf16(units.iter().map(|pair| unit(*pair))).collect::<Result<_, _>>().ok();
     text.filter(|_| rest.is_empty())

@@ -16,6 +16,7 @@
 //!
 //! So the bytes of two numbers of one column sort as the numbers do.
 
+use cachefront_core::event::Text;
 use cachefront_core::event::calendar::push_numbers;
 use cachefront_core::{Error, ErrorKind, Result};
 
@@ -25,6 +26,8 @@ use crate::cursor::Cursor;
 ///
 /// The index is the number of digits. Nine digits need 30 bits.
 const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+/// More bytes than a DECIMAL of 65 digits takes, wherever its point is.
+const STORED_BYTES_MAX: usize = 40;
 /// Number of digits in a whole group.
 const GROUP_DIGITS: usize = 9;
 
@@ -47,19 +50,21 @@ fn group_bytes(digits: usize) -> usize {
 ///
 /// # Errors
 /// `Corrupt` if it is shorter than its precision needs, or a group has more digits than fit.
-pub(crate) fn text(bytes: &[u8], precision: usize, scale: usize) -> Result<String> {
-    let mut stored = bytes.to_vec();
+pub(crate) fn text(bytes: &[u8], precision: usize, scale: usize) -> Result<Text> {
+    let mut stored = [0; STORED_BYTES_MAX];
+    let stored = stored.get_mut(..bytes.len()).ok_or_else(malformed)?;
+    stored.copy_from_slice(bytes);
     let first = stored.first_mut().ok_or_else(malformed)?;
     let negative = *first & 0x80 == 0;
     *first ^= 0x80;
     if negative {
         stored.iter_mut().for_each(|byte| *byte = !*byte);
     }
-    let mut cursor = Cursor::new(&stored);
+    let mut cursor = Cursor::new(stored);
     let integer = digits(&mut cursor, precision.saturating_sub(scale), true)?;
     let fraction = digits(&mut cursor, scale, false)?;
     let integer = integer.trim_start_matches('0');
-    let mut text = String::with_capacity(integer.len() + fraction.len() + 3);
+    let mut text = Text::new();
     if negative {
         text.push('-');
     }
@@ -72,9 +77,9 @@ pub(crate) fn text(bytes: &[u8], precision: usize, scale: usize) -> Result<Strin
 }
 
 /// Decodes the digits on one side of the point. The incomplete group is the one farthest from the point.
-fn digits(cursor: &mut Cursor<'_>, count: usize, partial_first: bool) -> Result<String> {
+fn digits(cursor: &mut Cursor<'_>, count: usize, partial_first: bool) -> Result<Text> {
     let (whole, partial) = (count / GROUP_DIGITS, count % GROUP_DIGITS);
-    let mut text = String::with_capacity(count);
+    let mut text = Text::new();
     if partial_first {
         group(cursor, partial, &mut text)?;
     }
@@ -88,7 +93,7 @@ fn digits(cursor: &mut Cursor<'_>, count: usize, partial_first: bool) -> Result<
 }
 
 /// Decodes one group, with leading zeros.
-fn group(cursor: &mut Cursor<'_>, digits: usize, text: &mut String) -> Result<()> {
+fn group(cursor: &mut Cursor<'_>, digits: usize, text: &mut Text) -> Result<()> {
     if digits == 0 {
         return Ok(());
     }

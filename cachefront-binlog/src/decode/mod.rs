@@ -29,7 +29,7 @@ mod decimal;
 mod json;
 mod temporal;
 
-use cachefront_core::event::{Column as Cell, Value};
+use cachefront_core::event::{Blob, Column as Cell, Text, Value};
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::charset::Charset;
@@ -106,6 +106,24 @@ pub(crate) fn cell(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Cell> {
     }
 }
 
+/// Decodes a column that is not NULL, and appends it. The commonest types are decoded where they are stored.
+///
+/// # Errors
+/// `Corrupt` if it cannot be decoded.
+#[inline]
+pub(crate) fn push(kind: &Kind, cursor: &mut Cursor<'_>, cells: &mut Vec<Cell>) -> Result<()> {
+    match kind {
+        Kind::Integer { bytes, unsigned: true } => cells.push(Cell::Value(Value::UInt(cursor.uint(*bytes)?))),
+        Kind::Text { length_bytes, charset: Charset::Utf8 } => {
+            let bytes = sized(cursor, *length_bytes)?;
+            cells.push(Cell::Value(string(bytes, Charset::Utf8)));
+        }
+        Kind::Timestamp { fraction } => cells.push(Cell::Value(Value::Text(temporal::timestamp(cursor, *fraction)?))),
+        kind => cells.push(cell(kind, cursor)?),
+    }
+    Ok(())
+}
+
 /// Decodes a value.
 ///
 /// # Errors
@@ -148,13 +166,14 @@ fn value(kind: &Kind, cursor: &mut Cursor<'_>) -> Result<Value> {
 /// Takes bytes with their length in front.
 ///
 /// The length is little-endian.
+#[inline]
 fn sized<'a>(cursor: &mut Cursor<'a>, length_bytes: usize) -> Result<&'a [u8]> {
     let length = cursor.uint(length_bytes)? as usize;
     cursor.take(length)
 }
 
 /// A value that is printed rather than stored as text.
-fn text(text: String) -> Value {
+fn text(text: impl Into<Text>) -> Value {
     Value::Text(text.into())
 }
 
@@ -173,7 +192,7 @@ pub(crate) fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value>
         return Ok(Value::Text("".into()));
     }
     let label = usize::try_from(number - 1).ok().and_then(|index| labels.get(index));
-    label.map(|label| Value::Text(label.clone())).ok_or_else(|| out_of_list("an ENUM"))
+    label.map(|label| Value::Text((&**label).into())).ok_or_else(|| out_of_list("an ENUM"))
 }
 
 /// The labels of the bits that are set, joined by commas, as MySQL prints a SET.
@@ -182,28 +201,35 @@ pub(crate) fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     if labels.len() < 64 && bits >> labels.len() != 0 {
         return Err(out_of_list("a SET"));
     }
-    let members: Vec<&str> =
-        labels.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, label)| &**label).collect();
-    Ok(text(members.join(",")))
+    let mut members = Text::new();
+    for (_, label) in labels.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1) {
+        if !members.is_empty() {
+            members.push(',');
+        }
+        members.push_str(label);
+    }
+    Ok(Value::Text(members))
 }
 
 /// Text in UTF-8; bytes if they are not valid in the character set.
+#[inline]
 fn string(bytes: &[u8], charset: Charset) -> Value {
     match charset.decode(bytes) {
-        Some(text) => Value::Text(text.into()),
+        Some(text) => Value::Text(text),
         None => Value::Bytes(bytes.into()),
     }
 }
 
 /// Restores the trailing zeros of a BINARY(n), which the log omits and which every reader of the table sees.
 fn binary(bytes: &[u8], pad: Option<usize>) -> Value {
-    let mut bytes = bytes.to_vec();
-    if let Some(size) = pad
-        && bytes.len() < size
-    {
-        bytes.resize(size, 0);
-    }
-    Value::Bytes(bytes.into())
+    Value::Bytes(match pad {
+        Some(size) if bytes.len() < size => {
+            let mut bytes = bytes.to_vec();
+            bytes.resize(size, 0);
+            bytes.into()
+        }
+        _ => Blob::from(bytes),
+    })
 }
 
 /// The error of a type that a later server has added.

@@ -21,7 +21,8 @@
 //! The text is the one that the server sends to a client, with all fractional digits of the column.
 //! A TIMESTAMP has no time zone in the log; a client sees it in the time zone of its session.
 
-use cachefront_core::event::calendar::{DATETIME_BYTES, push_datetime, push_numbers};
+use cachefront_core::event::Text;
+use cachefront_core::event::calendar::{push_datetime, push_numbers};
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
@@ -35,9 +36,9 @@ pub(crate) fn fraction_bytes(digits: usize) -> usize {
 ///
 /// # Errors
 /// `Corrupt` if the image ends too early, here and in the functions below.
-pub(crate) fn date(cursor: &mut Cursor<'_>) -> Result<String> {
+pub(crate) fn date(cursor: &mut Cursor<'_>) -> Result<Text> {
     let packed = cursor.uint(3)?;
-    let mut text = String::with_capacity("YYYY-MM-DD".len());
+    let mut text = Text::new();
     push_numbers(&mut text, '-', &[(packed as i64 >> 9, 4), (packed as i64 >> 5 & 15, 2), (packed as i64 & 31, 2)]);
     Ok(text)
 }
@@ -45,31 +46,33 @@ pub(crate) fn date(cursor: &mut Cursor<'_>) -> Result<String> {
 /// TIME before MySQL 5.6: the decimal number HHMMSS, signed.
 ///
 /// Columns that were created before 5.6 keep this format until the table is rebuilt.
-pub(crate) fn old_time(cursor: &mut Cursor<'_>) -> Result<String> {
+pub(crate) fn old_time(cursor: &mut Cursor<'_>) -> Result<Text> {
     let packed = sign_extend(cursor.uint(3)?, 24);
-    let (sign, packed) = if packed < 0 { ("-", -packed) } else { ("", packed) };
-    Ok(format!("{sign}{:02}:{:02}:{:02}", packed / 10_000, packed / 100 % 100, packed % 100))
+    let mut text = Text::from(if packed < 0 { "-" } else { "" });
+    push_decimal_time(&mut text, packed.abs());
+    Ok(text)
 }
 
 /// DATETIME before MySQL 5.6: the decimal number YYYYMMDDHHMMSS.
-pub(crate) fn old_datetime(cursor: &mut Cursor<'_>) -> Result<String> {
+pub(crate) fn old_datetime(cursor: &mut Cursor<'_>) -> Result<Text> {
     let packed = cursor.u64()?;
-    let (date, time) = (packed / 1_000_000, packed % 1_000_000);
-    Ok(format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-        date / 10_000,
-        date / 100 % 100,
-        date % 100,
-        time / 10_000,
-        time / 100 % 100,
-        time % 100
-    ))
+    let (date, time) = ((packed / 1_000_000) as i64, (packed % 1_000_000) as i64);
+    let mut text = Text::new();
+    push_numbers(&mut text, '-', &[(date / 10_000, 4), (date / 100 % 100, 2), (date % 100, 2)]);
+    text.push(' ');
+    push_decimal_time(&mut text, time);
+    Ok(text)
+}
+
+/// Appends the time of a decimal number HHMMSS.
+fn push_decimal_time(text: &mut Text, time: i64) {
+    push_numbers(text, ':', &[(time / 10_000, 2), (time / 100 % 100, 2), (time % 100, 2)]);
 }
 
 /// TIME. 3 bytes and the fraction, big-endian, as one number with the middle of its range as zero.
 ///
 /// The hour goes to 838, so it has up to three digits in the text.
-pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
+pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<Text> {
     let bits = 8 * (3 + fraction_bytes(digits)) as u32;
     let stored = cursor.uint_be(3 + fraction_bytes(digits))?;
     let middle = 1_i64 << (bits - 1);
@@ -78,7 +81,7 @@ pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
     let fraction_bits = bits - 24;
     let whole = value >> fraction_bits;
     let fraction = value & ((1 << fraction_bits) - 1);
-    let mut text = with_fraction("-hhh:mm:ss".len(), digits);
+    let mut text = Text::new();
     text.push_str(sign);
     let whole = whole as i64;
     push_numbers(&mut text, ':', &[(whole >> 12 & 0x3ff, 2), (whole >> 6 & 0x3f, 2), (whole & 0x3f, 2)]);
@@ -89,12 +92,12 @@ pub(crate) fn time(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
 /// DATETIME. 5 bytes and the fraction, big-endian: year and month as one number, day, hour, minute, second.
 ///
 /// Year and month are one number so that a DATETIME is a single integer in the server.
-pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
+pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<Text> {
     let packed = cursor.uint_be(5)?;
     // The highest bit is the sign, which is set for every date of MySQL.
     let packed = (packed & 0x7f_ffff_ffff) as i64;
     let (year_month, day) = (packed >> 22, packed >> 17 & 31);
-    let mut text = with_fraction(DATETIME_BYTES, digits);
+    let mut text = Text::new();
     push_numbers(&mut text, '-', &[(year_month / 13, 4), (year_month % 13, 2), (day, 2)]);
     text.push(' ');
     push_numbers(&mut text, ':', &[(packed >> 12 & 31, 2), (packed >> 6 & 63, 2), (packed & 63, 2)]);
@@ -107,27 +110,33 @@ pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<String>
 ///
 /// `date_only` and `time_only` come from the type within the document; without them it is a
 /// DATETIME.
-pub(crate) fn packed(packed: u64, date_only: bool, time_only: bool) -> String {
+pub(crate) fn packed(packed: u64, date_only: bool, time_only: bool) -> Text {
     let (sign, packed) = match packed as i64 {
         negative if negative < 0 => ("-", negative.unsigned_abs()),
         _ => ("", packed),
     };
-    let (micros, whole) = (packed & 0xff_ffff, packed >> 24);
+    let (micros, whole) = ((packed & 0xff_ffff) as i64, (packed >> 24) as i64);
+    let mut text = Text::new();
     if time_only {
-        let (hour, minute, second) = (whole >> 12 & 0x3ff, whole >> 6 & 63, whole & 63);
-        return format!("{sign}{hour:02}:{minute:02}:{second:02}.{micros:06}");
+        text.push_str(sign);
+        push_numbers(&mut text, ':', &[(whole >> 12 & 0x3ff, 2), (whole >> 6 & 63, 2), (whole & 63, 2)]);
+    } else {
+        let (year_month, day) = (whole >> 22, whole >> 17 & 31);
+        push_numbers(&mut text, '-', &[(year_month / 13, 4), (year_month % 13, 2), (day, 2)]);
+        if date_only {
+            return text;
+        }
+        text.push(' ');
+        push_numbers(&mut text, ':', &[(whole >> 12 & 31, 2), (whole >> 6 & 63, 2), (whole & 63, 2)]);
     }
-    let (year_month, day) = (whole >> 22, whole >> 17 & 31);
-    let date = format!("{:04}-{:02}-{day:02}", year_month / 13, year_month % 13);
-    if date_only {
-        return date;
-    }
-    format!("{date} {:02}:{:02}:{:02}.{micros:06}", whole >> 12 & 31, whole >> 6 & 63, whole & 63)
+    text.push('.');
+    push_numbers(&mut text, '.', &[(micros, 6)]);
+    text
 }
 
 /// TIMESTAMP. Seconds since 1970, then the fraction, both big-endian.
-pub(crate) fn timestamp(cursor: &mut Cursor<'_>, digits: usize) -> Result<String> {
-    let mut text = with_fraction(DATETIME_BYTES, digits);
+pub(crate) fn timestamp(cursor: &mut Cursor<'_>, digits: usize) -> Result<Text> {
+    let mut text = Text::new();
     utc(&mut text, u32::from_be_bytes(cursor.array()?))?;
     let fraction = cursor.uint_be(fraction_bytes(digits))?;
     push_fraction(&mut text, fraction, digits)?;
@@ -135,19 +144,14 @@ pub(crate) fn timestamp(cursor: &mut Cursor<'_>, digits: usize) -> Result<String
 }
 
 /// TIMESTAMP before MySQL 5.6: seconds since 1970, little-endian.
-pub(crate) fn old_timestamp(cursor: &mut Cursor<'_>) -> Result<String> {
-    let mut text = with_fraction(DATETIME_BYTES, 0);
+pub(crate) fn old_timestamp(cursor: &mut Cursor<'_>) -> Result<Text> {
+    let mut text = Text::new();
     utc(&mut text, cursor.u32()?)?;
     Ok(text)
 }
 
-/// An empty text with room for this number of bytes and a fraction, so that it takes one allocation.
-fn with_fraction(bytes: usize, digits: usize) -> String {
-    String::with_capacity(bytes + if digits == 0 { 0 } else { 1 + digits })
-}
-
 /// Appends the date and time in UTC. 0 is what MySQL stores for the zero date.
-fn utc(text: &mut String, seconds: u32) -> Result<()> {
+fn utc(text: &mut Text, seconds: u32) -> Result<()> {
     if seconds == 0 {
         text.push_str("0000-00-00 00:00:00");
         return Ok(());
@@ -156,7 +160,7 @@ fn utc(text: &mut String, seconds: u32) -> Result<()> {
 }
 
 /// Appends a fraction. It is stored with an even number of digits: 3 digits are stored as 4.
-fn push_fraction(text: &mut String, stored: u64, digits: usize) -> Result<()> {
+fn push_fraction(text: &mut Text, stored: u64, digits: usize) -> Result<()> {
     if digits == 0 {
         return Ok(());
     }

@@ -22,6 +22,7 @@ use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthPlugin, AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -59,9 +60,18 @@ pub(crate) async fn connect(opts: &Opts) -> DriverResult<LogConn> {
         let socket = UnixStream::connect(path).await?;
         return log_in(LogConn::over(Box::new(socket)), opts, true).await;
     }
+    let stream = dial(opts).await?;
+    log_in(LogConn::over(Box::new(stream)), opts, false).await
+}
+
+/// Connects over TCP, with the URL's options of the socket.
+async fn dial(opts: &Opts) -> DriverResult<TcpStream> {
     let stream = TcpStream::connect((opts.ip_or_hostname(), opts.tcp_port())).await?;
     stream.set_nodelay(opts.tcp_nodelay())?;
-    log_in(LogConn::over(Box::new(stream)), opts, false).await
+    if let Some(silence) = opts.tcp_keepalive() {
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(silence))?;
+    }
+    Ok(stream)
 }
 
 /// Logs in on a new connection. `is_local` is true for a socket of the file system, which no other machine can read.
@@ -243,6 +253,24 @@ mod tests {
         assert!(matches!(error, DriverFailure::Driver(DriverError::UnexpectedPacket { .. })), "{error:?}");
         let error = refused(vec![greeting(false)], "?require_ssl=true").await;
         assert!(matches!(error, DriverFailure::Driver(DriverError::NoClientSslFlagFromServer)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn the_logs_connection_has_the_urls_options_of_the_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let url = format!("mysql://repl@{}/", listener.local_addr().expect("its address"));
+        for (options, keepalive, nodelay) in
+            [("", false, true), ("?tcp_keepalive=42000", true, true), ("?tcp_nodelay=false", false, false)]
+        {
+            let opts = Opts::from_url(&format!("{url}{options}")).expect("a URL");
+            let stream = dial(&opts).await.expect("a connection");
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.keepalive().expect("an option"), keepalive, "{options}");
+            assert_eq!(stream.nodelay().expect("an option"), nodelay, "{options}");
+            if keepalive {
+                assert_eq!(socket.tcp_keepalive_time().expect("an option"), Duration::from_secs(42));
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,64 +1,80 @@
 //! Days and seconds since 1970 as the text that MySQL prints, in UTC. Every source must print alike, because the text can be
 //! part of a key.
 
+use crate::event::Text;
+
 /// Seconds of a day.
 const DAY_SECONDS: i64 = 86_400;
 
 /// Days of the years 0 to 9999, with room on both sides: no intermediate result can overflow.
 const DAYS_MAX: i64 = 4_000_000;
 
-/// Length of `YYYY-MM-DD hh:mm:ss`.
-pub const DATETIME_BYTES: usize = 19;
+/// Bytes of three numbers of 64 bits with separators between them.
+const NUMBERS_BYTES: usize = 64;
 
-/// Digits of the largest number of 64 bits.
-const DIGITS_MAX: usize = 20;
+/// How many numbers are printed at once.
+const NUMBERS_MAX: usize = 3;
 
 /// Prints a day, counted from 1970-01-01, as `YYYY-MM-DD`. Returns `None` if its year is not one of 0 to 9999.
-pub fn date_text(days: i64) -> Option<String> {
-    let mut text = String::with_capacity("YYYY-MM-DD".len());
+pub fn date_text(days: i64) -> Option<Text> {
+    let mut text = Text::new();
     push_date(&mut text, days)?;
     Some(text)
 }
 
 /// Appends a day, as [`date_text`] prints it. Returns `None` if that does.
-fn push_date(text: &mut String, days: i64) -> Option<()> {
+fn push_date(text: &mut Text, days: i64) -> Option<()> {
     let (year, month, day) = civil_date(days)?;
     push_numbers(text, '-', &[(year, 4), (month, 2), (day, 2)]);
     Some(())
 }
 
-/// Appends numbers with a separator between them. Each has at least as many digits as its width, which is at most 19; zeros
-/// are added in front. Formatting by the standard library would cost several times as much, for each row of a log.
-pub fn push_numbers(text: &mut String, separator: char, numbers: &[(i64, u32)]) {
-    for (index, &(number, width)) in numbers.iter().enumerate() {
+/// Appends numbers with a separator of ASCII between them. Each has at least as many digits as its width, which is at most 19;
+/// zeros are added in front. Formatting by the standard library would cost several times as much, for each row of a log.
+pub fn push_numbers(text: &mut Text, separator: char, numbers: &[(i64, u32)]) {
+    for (index, numbers) in numbers.chunks(NUMBERS_MAX).enumerate() {
         if index > 0 {
             text.push(separator);
         }
-        // From the last digit on: a division by a constant is a multiplication.
-        let (mut rest, mut digits) = (number.unsigned_abs(), [b'0'; DIGITS_MAX]);
-        let mut begin = DIGITS_MAX.saturating_sub(width.max(1) as usize);
-        for (place, digit) in digits.iter_mut().enumerate().rev() {
-            if rest == 0 {
-                break;
-            }
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            begin = begin.min(place);
-        }
-        text.push_str(digits.get(begin..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
+        push_few(text, separator as u8, numbers);
     }
+}
+
+/// Appends at most [`NUMBERS_MAX`] numbers in one step.
+fn push_few(text: &mut Text, separator: u8, numbers: &[(i64, u32)]) {
+    // From the last digit on: a division by a constant is a multiplication.
+    let mut bytes = [b'0'; NUMBERS_BYTES];
+    let mut begin = NUMBERS_BYTES;
+    for (index, &(number, width)) in numbers.iter().enumerate().rev() {
+        let (mut rest, mut left) = (number.unsigned_abs(), width.clamp(1, 19));
+        while rest > 0 || left > 0 {
+            begin -= 1;
+            if let Some(digit) = bytes.get_mut(begin) {
+                *digit = b'0' + (rest % 10) as u8;
+            }
+            rest /= 10;
+            left = left.saturating_sub(1);
+        }
+        if index > 0 {
+            begin -= 1;
+            if let Some(between) = bytes.get_mut(begin) {
+                *between = separator;
+            }
+        }
+    }
+    text.push_str(bytes.get(begin..).and_then(|printed| std::str::from_utf8(printed).ok()).unwrap_or_default());
 }
 
 /// Prints a point in time, in seconds since 1970-01-01 00:00:00, as `YYYY-MM-DD hh:mm:ss`. Returns `None` if its year is not
 /// one of 0 to 9999.
-pub fn datetime_text(seconds: i64) -> Option<String> {
-    let mut text = String::with_capacity(DATETIME_BYTES);
+pub fn datetime_text(seconds: i64) -> Option<Text> {
+    let mut text = Text::new();
     push_datetime(&mut text, seconds)?;
     Some(text)
 }
 
 /// Appends a point in time, as [`datetime_text`] prints it. Returns `None` if that does.
-pub fn push_datetime(text: &mut String, seconds: i64) -> Option<()> {
+pub fn push_datetime(text: &mut Text, seconds: i64) -> Option<()> {
     push_date(text, seconds.div_euclid(DAY_SECONDS))?;
     let time = seconds.rem_euclid(DAY_SECONDS);
     text.push(' ');
@@ -102,10 +118,10 @@ mod tests {
 
     #[test]
     fn numbers_have_at_least_their_width() {
-        let mut text = String::new();
+        let mut text = Text::new();
         push_numbers(&mut text, ':', &[(838, 2), (5, 2), (0, 1), (12_345, 4), (7, 6), (i64::MAX, 19)]);
         assert_eq!(text, "838:05:0:12345:000007:9223372036854775807");
-        text.clear();
+        let mut text = Text::new();
         push_numbers(&mut text, '-', &[(0, 4), (0, 0), (10, 1), (100, 2), (-7, 3), (i64::MIN, 1), (99, 19)]);
         assert_eq!(text, "0000-0-10-100-007-9223372036854775808-0000000000000000099");
     }

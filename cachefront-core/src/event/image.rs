@@ -8,20 +8,11 @@ use crate::event::row::{Column, FromValue, Value, shape};
 /// One image of a row: column names and values.
 #[derive(Clone, Debug)]
 pub struct RowImage {
-    /// Shared by all rows of a table.
-    names: Arc<[Box<str>]>,
-    cells: Cells,
+    block: Arc<RowBlock>,
+    /// The index of its first column in the block.
+    first: usize,
     /// NULL is read as an empty value if a value is expected.
     nulls_are_empty: bool,
-}
-
-/// The columns of an image.
-#[derive(Clone, Debug)]
-enum Cells {
-    /// One for each name.
-    Own(Vec<Column>),
-    /// Some of a block, from this index on.
-    Shared { block: Arc<RowBlock>, first: usize },
 }
 
 /// The columns of several images of one table, in one allocation: for sources that decode many rows at once.
@@ -29,14 +20,17 @@ enum Cells {
 /// A block may leave out columns that no mapping reads; they are [`Column::Skipped`] then.
 #[derive(Debug)]
 pub struct RowBlock {
+    /// Shared by all blocks of a table. The images do not have it: a reference of each would be counted in one place, by the
+    /// thread that decodes and the one that drops.
+    names: Arc<[Box<str>]>,
     /// For each column of the table its place in an image. `None` if an image has every column.
     slots: Option<Arc<[Option<u32>]>>,
-    cells: Box<[Column]>,
+    cells: Vec<Column>,
 }
 
 impl RowBlock {
-    /// Makes a block from the columns of all images, one image after the other. `slots` has the place in an image for each
-    /// column of the table; without it an image has every column.
+    /// Makes a block from the columns of all images, one image after the other. `names` has a name for each column of the
+    /// table, and `slots` its place in an image; without it an image has every column.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -45,15 +39,15 @@ impl RowBlock {
     ///
     /// // Two images of a table (id, note), of which only `id` is kept.
     /// let ids = [7, 8].map(|id| Column::Value(Value::UInt(id)));
-    /// let block = Arc::new(RowBlock::new(Some([Some(0), None].into()), ids.into()));
-    /// let names: Arc<[Box<str>]> = ["id", "note"].map(Box::from).into();
-    /// let second = RowImage::of_block(&names, &block, 1);
+    /// let names = ["id", "note"].map(Box::from);
+    /// let block = Arc::new(RowBlock::new(names.into(), Some([Some(0), None].into()), ids.into()));
+    /// let second = RowImage::of_block(&block, 1);
     /// assert_eq!(second.get::<u64>("id")?, 8);
     /// assert_eq!(second.column("note"), Some(&Column::Skipped));
     /// # Ok::<(), cachefront::Error>(())
     /// ```
-    pub fn new(slots: Option<Arc<[Option<u32>]>>, cells: Box<[Column]>) -> Self {
-        Self { slots, cells }
+    pub fn new(names: Arc<[Box<str>]>, slots: Option<Arc<[Option<u32>]>>, cells: Vec<Column>) -> Self {
+        Self { names, slots, cells }
     }
 }
 
@@ -61,27 +55,24 @@ impl RowImage {
     /// Makes an image from names and columns of the same number and order.
     pub fn new(names: Arc<[Box<str>]>, columns: Vec<Column>) -> Self {
         debug_assert_eq!(names.len(), columns.len(), "one name for each column");
-        Self { names, cells: Cells::Own(columns), nulls_are_empty: false }
+        Self::of_block(&Arc::new(RowBlock::new(names, None, columns)), 0)
     }
 
-    /// Makes an image from the columns of a block that begin at index `first`. `names` has a name for each column of the table.
-    pub fn of_block(names: &Arc<[Box<str>]>, block: &Arc<RowBlock>, first: usize) -> Self {
-        let cells = Cells::Shared { block: Arc::clone(block), first };
-        Self { names: Arc::clone(names), cells, nulls_are_empty: false }
+    /// Makes an image from the columns of a block that begin at index `first`.
+    pub fn of_block(block: &Arc<RowBlock>, first: usize) -> Self {
+        Self { block: Arc::clone(block), first, nulls_are_empty: false }
     }
 
     /// The column of this index. `None` if there is none.
     fn cell(&self, index: usize) -> Option<&Column> {
-        match &self.cells {
-            Cells::Own(columns) => columns.get(index),
-            Cells::Shared { block, first } => match &block.slots {
-                None => block.cells.get(first + index),
-                Some(slots) => match slots.get(index)? {
-                    Some(slot) => block.cells.get(first + *slot as usize),
-                    None => Some(&Column::Skipped),
-                },
+        let slot = match &self.block.slots {
+            None => index,
+            Some(slots) => match slots.get(index)? {
+                Some(slot) => *slot as usize,
+                None => return Some(&Column::Skipped),
             },
-        }
+        };
+        self.block.cells.get(self.first + slot)
     }
 
     /// Makes an image from pairs, for tests and for sources without a table map.
@@ -128,7 +119,7 @@ impl RowImage {
             )),
             None => Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("the row has no column `{name}`; it has {}", self.names.join(", ")),
+                format!("the row has no column `{name}`; it has {}", self.block.names.join(", ")),
             )),
         }
     }
@@ -150,14 +141,14 @@ impl RowImage {
     /// Returns the column `name`; `None` if the table has no such column.
     pub fn column(&self, name: &str) -> Option<&Column> {
         // MySQL's column names are case-insensitive.
-        let index = self.names.iter().position(|candidate| candidate.eq_ignore_ascii_case(name))?;
+        let index = self.block.names.iter().position(|candidate| candidate.eq_ignore_ascii_case(name))?;
         self.cell(index)
     }
 
     /// Returns all names with their columns, in the table's order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, &Column)> {
-        let cells = (0..self.names.len()).map_while(|index| self.cell(index));
-        self.names.iter().map(|name| &**name).zip(cells)
+        let cells = (0..self.block.names.len()).map_while(|index| self.cell(index));
+        self.block.names.iter().map(|name| &**name).zip(cells)
     }
 }
 
@@ -170,13 +161,14 @@ mod tests {
         let names: Arc<[Box<str>]> = ["id", "note", "age"].map(Box::from).into();
         let value = |number| Column::Value(Value::UInt(number));
         let null = || Column::Value(Value::Null);
-        let whole = Arc::new(RowBlock::new(None, [value(1), null(), value(2), value(3), value(4), value(5)].into()));
-        let second = RowImage::of_block(&names, &whole, 3);
+        let cells = vec![value(1), null(), value(2), value(3), value(4), value(5)];
+        let whole = Arc::new(RowBlock::new(Arc::clone(&names), None, cells));
+        let second = RowImage::of_block(&whole, 3);
         let own = RowImage::new(Arc::clone(&names), vec![value(3), value(4), value(5)]);
         assert!(second.columns().eq(own.columns()));
         assert!(second.without_nulls().is_none(), "the NULL is of the first image");
-        let some = Arc::new(RowBlock::new(Some([Some(1), None, Some(0)].into()), [null(), value(7)].into()));
-        let image = RowImage::of_block(&names, &some, 0);
+        let some = RowBlock::new(names, Some([Some(1), None, Some(0)].into()), vec![null(), value(7)]);
+        let image = RowImage::of_block(&Arc::new(some), 0);
         assert_eq!(image.get::<u64>("ID").expect("the id"), 7);
         assert_eq!(image.get::<u64>("note").expect_err("it is not kept").kind(), ErrorKind::Config);
         assert_eq!(image.without_nulls().expect("a NULL").get::<u64>("age").expect("zero"), 0);

@@ -8,10 +8,12 @@ pub mod calendar;
 mod image;
 mod row;
 mod table;
+mod text;
 
 pub use image::{RowBlock, RowImage};
 pub use row::{Column, FromValue, Value};
 pub use table::TableName;
+pub use text::{Blob, Text};
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::Timestamp;

@@ -4,7 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::event::{Blob, Text};
+
 /// A column's value, in the types that keys are made of.
+///
+/// It takes 32 bytes, and no allocation for a text of up to 30 bytes or up to 22 bytes of other kinds:
+///
+/// ```
+/// use cachefront::event::Value;
+///
+/// let name = Value::Text("Ann".into());
+/// assert!(matches!(&name, Value::Text(text) if text == "Ann"));
+/// assert_eq!(Value::Bytes([7; 16].into()), Value::Bytes(vec![7; 16].into()));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
@@ -17,9 +29,9 @@ pub enum Value {
     /// A floating-point number.
     Float(f64),
     /// Text, and every type with one exact text form: DECIMAL, date and time (UTC), JSON.
-    Text(Box<str>),
+    Text(Text),
     /// Bytes: BINARY, BLOB, and text that is not valid in its character set.
-    Bytes(Box<[u8]>),
+    Bytes(Blob),
 }
 
 /// One column of a row image.
@@ -50,7 +62,7 @@ pub trait FromValue: Sized {
     /// Default: what empty text, 0, no bytes or 0.0 is converted to, whichever can be. A type that can be made of none of
     /// them must return a value, or a NULL flushes the cache.
     fn empty() -> Option<Self> {
-        let empty = [Value::Text("".into()), Value::UInt(0), Value::Bytes([].into()), Value::Float(0.0)];
+        let empty = [Value::Text("".into()), Value::UInt(0), Value::Bytes(Blob::from([])), Value::Float(0.0)];
         empty.iter().find_map(Self::from_value)
     }
 }
@@ -97,8 +109,8 @@ macro_rules! byte_strings {
 
             fn from_value(value: &Value) -> Option<Self> {
                 match value {
-                    Value::Bytes(bytes) => Some(Self::from(bytes.clone())),
-                    Value::Text(text) => Some(Self::from(text.clone().into_boxed_bytes())),
+                    Value::Bytes(bytes) => Some(Self::from(bytes.to_vec())),
+                    Value::Text(text) => Some(Self::from(text.as_bytes().to_vec())),
                     _ => None,
                 }
             }

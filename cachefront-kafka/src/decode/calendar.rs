@@ -12,7 +12,7 @@ use super::settings::TimeUnit;
 /// Prints a date and time from a time since 1970 without a time zone.
 pub(super) fn datetime(number: i64, unit: TimeUnit, digits: Option<u8>) -> Option<String> {
     let (seconds, nanos) = split(number, unit);
-    let mut text = datetime_text(seconds)?;
+    let mut text = String::from(datetime_text(seconds)?);
     push_fraction(&mut text, nanos, digits.unwrap_or_else(|| natural(nanos)))?;
     Some(text)
 }

@@ -20,7 +20,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
-use cachefront_core::event::Value;
+use cachefront_core::event::{Text, Value};
 
 use super::calendar;
 use super::json::Json;
@@ -68,7 +68,7 @@ fn plain(json: Json<'_>) -> Value {
     }
 }
 
-fn text_value(text: impl Into<Box<str>>) -> Value {
+fn text_value(text: impl Into<Text>) -> Value {
     Value::Text(text.into())
 }
 
