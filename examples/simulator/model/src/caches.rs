@@ -1,5 +1,6 @@
 //! The two caches, users by id and users by e-mail address, and their loaders.
 
+mod aged;
 mod email_key;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use cachefront::event::RowImage;
 use cachefront::store::Store;
 use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Loader, Local, Result, Tier};
 
+pub use self::aged::{AgedCaches, LIFETIMES_MAX};
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use crate::domain::{DbError, Mode, User};
 use crate::freshness::FreshnessObjective;
@@ -33,6 +35,8 @@ pub struct Caches {
     /// The users by id a second time, whatever the mode: by age alone, and a value that has expired is served for as long again
     /// while it is loaded in the background. For comparisons.
     pub revalidating: Cache<u64, User>,
+    /// The users by id once more for each lifetime that is asked for, by age alone. For comparisons.
+    pub aged: AgedCaches,
     /// The users as the shared store has them, whatever this process holds. Only peeked at, never read through.
     stored: Cache<u64, User>,
     replica: Arc<Replica>,
@@ -71,7 +75,8 @@ impl Caches {
             .loader(ById(Arc::clone(replica)))
             .stale_while_revalidate(options.ttl)
             .build()?;
-        Ok(Self { users, by_email, revalidating, stored, replica: Arc::clone(replica) })
+        let aged = AgedCaches::new(replica, store, options);
+        Ok(Self { users, by_email, revalidating, aged, stored, replica: Arc::clone(replica) })
     }
 
     /// Reads a user by id from the primary without the caches: for reads that require a proof which a replica cannot give.

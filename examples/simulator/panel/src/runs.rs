@@ -7,24 +7,28 @@ use loadgen::experiment::ExperimentControl;
 use loadgen::load::preset::Preset;
 use loadgen::load::threshold::Threshold;
 use loadgen::load::{LoadControl, LoadPlan, PRESETS, Target};
+use loadgen::sweep::SweepControl;
 use serde::Deserialize;
 use simulator_cli::SecretString;
 use simulator_model::settings::Settings;
 
 use super::results::Results;
+use super::sweep::ChosenSweep;
 
 /// Why the mode cannot be switched during a comparison.
 pub(super) const COMPARING: &str =
-    "An A/B run is in progress, and it switches the mode itself: wait for its end, or stop it.";
+    "An A/B run or a sweep is in progress, and it switches the mode itself: wait for its end, or stop it.";
 
 /// The runs that the panel starts.
 #[derive(Debug)]
 pub(super) struct Runs {
     pub(super) load: LoadControl,
     pub(super) experiment: ExperimentControl,
+    pub(super) sweep: SweepControl,
     pub(super) results: Results,
     /// The last choices for load and comparison, made in any tab.
     chosen: Mutex<[Chosen; 2]>,
+    chosen_sweep: Mutex<ChosenSweep>,
     /// The goals of the running load, or of the last one.
     goals: Mutex<Vec<Threshold>>,
 }
@@ -35,9 +39,11 @@ impl Runs {
         let load = LoadControl::new(Target { url: settings.api_url.clone(), token });
         Self {
             experiment: ExperimentControl::new(&load),
+            sweep: SweepControl::new(&load, settings.runs.sweep_max),
             load,
             results: Results::default(),
             chosen: Mutex::new([Chosen::of(&PRESETS[0], false), Chosen::of(&PRESETS[0], true)]),
+            chosen_sweep: Mutex::default(),
             goals: Mutex::default(),
         }
     }
@@ -50,6 +56,15 @@ impl Runs {
     /// Returns what the form of the comparison shows.
     pub(super) fn chosen_experiment(&self) -> Chosen {
         self.chosen(1)
+    }
+
+    /// Returns what the form of the sweep shows.
+    pub(super) fn chosen_sweep(&self) -> ChosenSweep {
+        self.chosen_sweep.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn choose_sweep(&self, chosen: &ChosenSweep) {
+        *self.chosen_sweep.lock().unwrap_or_else(PoisonError::into_inner) = chosen.clone();
     }
 
     fn chosen(&self, at: usize) -> Chosen {
@@ -69,9 +84,9 @@ impl Runs {
         *self.goals.lock().unwrap_or_else(PoisonError::into_inner) = goals;
     }
 
-    /// Returns true during a comparison, which switches the mode itself.
+    /// Returns true during a comparison or a sweep, which switch the mode themselves.
     pub(super) fn is_comparing(&self) -> bool {
-        self.experiment.watch().borrow().phase.is_active()
+        self.experiment.watch().borrow().phase.is_active() || self.sweep.watch().borrow().phase.is_active()
     }
 }
 
