@@ -55,7 +55,7 @@ async fn a_sweep_is_run_and_two_measurements_are_compared_by_keyboard() {
     chrome.click("[data-result]").await;
     chrome.has("figure[data-plot='Database reads a second'] svg path", PATIENCE).await;
     chrome.shows("[data-ttl='10000'] th", "*", PATIENCE).await;
-    chrome.shows("[data-note]", "expires in it", PATIENCE).await;
+    chrome.shows("[data-unexpired]", "nothing expired", PATIENCE).await;
     in_all_sizes(chrome, "sweep-result").await;
 
     // From the list: A is the first measurement, and B is moved by an arrow key.

@@ -208,7 +208,7 @@ async fn operation(world: &World) {
 async fn when_no_id_is_left_it_is_said_so() {
     for (place, last) in [(Place::Embedded, "9223372036854775807"), (Place::Servers, "18446744073709551615")] {
         let world = World::start(place, |launch| launch).await;
-        // The last id that JSON holds exactly is given to whoever chooses it; none follows it by itself.
+        // The last id that JSON holds exactly is given to the client that chooses it; none follows it by itself.
         let last_chosen = json!({ "id": 9_007_199_254_740_991_u64, "name": "Eve", "email": "eve@x" });
         world.api.post("/users", &last_chosen).await.expect(201);
         let refused = world.api.post("/users", &json!({ "name": "Ada", "email": "ada@x" })).await;

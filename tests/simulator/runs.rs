@@ -138,7 +138,7 @@ async fn a_longer_lifetime_serves_more_stale_reads_and_loads_less() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_runs_from_the_command_line_and_reads_have_the_lifetime_that_is_asked_for() {
+async fn reads_have_the_lifetime_that_is_asked_for_and_a_sweep_uses_it() {
     let world = World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "10m")).await;
     let api = &world.api;
     let id = api.add("Ada", "ada@example.org").await;

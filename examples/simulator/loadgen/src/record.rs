@@ -5,13 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::outcome::{ExperimentResult, Side};
 use crate::load::outcome::TimelinePoint;
 use crate::load::{LoadPlan, LoadResult};
-use crate::sweep::SweepResult;
 
 /// The name and the version of the form.
 pub const SCHEMA: &str = "cachefront-simulator-run";
 pub const VERSION: u32 = 1;
 
-/// Maximum number of points of a curve, with about 30 bytes each. Longer timelines are merged into so many.
+/// Maximum number of points of a curve, with about 30 bytes each. Longer timelines are merged into this many.
 const POINTS_MAX: usize = 200;
 
 /// What was run.
@@ -146,7 +145,8 @@ impl Measurement {
 }
 
 impl RunRecord {
-    fn new(kind: RunKind, at: &str, source: &str, plan: &LoadPlan) -> Self {
+    /// A record without measurements.
+    pub(crate) fn new(kind: RunKind, at: &str, source: &str, plan: &LoadPlan) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             schema_version: VERSION,
@@ -182,16 +182,6 @@ impl RunRecord {
             notes: result.notes.clone(),
             measurements: [&result.ttl, &result.swr, &result.cdc].map(side).into(),
             ..Self::new(RunKind::Experiment, &result.started_at, source, &result.plan)
-        }
-    }
-
-    /// The record of a sweep.
-    pub fn of_sweep(result: &SweepResult, source: &str) -> Self {
-        Self {
-            verdict: result.verdict.clone(),
-            notes: result.notes.clone(),
-            measurements: result.parts.clone(),
-            ..Self::new(RunKind::Sweep, &result.started_at, source, &result.plan.load)
         }
     }
 
@@ -248,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_timeline_is_merged_and_what_was_not_measured_stays_unknown() {
+    fn a_long_timeline_is_merged_and_what_is_not_measured_is_unknown() {
         let short = curve(&[point(0, 3, None), point(1, 0, Some(2.0))]);
         assert_eq!(short[0], [Some(0.0), Some(6.0), Some(50.0), None, None], "three in half a second");
         assert_eq!(short[1], [Some(0.5), Some(0.0), Some(50.0), None, Some(2.0)]);

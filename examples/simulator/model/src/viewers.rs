@@ -49,11 +49,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_viewer_is_present_for_a_while_whatever_the_task_has_left_to_spend() {
+    async fn a_viewer_is_present_for_a_while_whatever_else_the_task_did() {
         let viewers = Viewers::default();
         assert!(!viewers.is_present());
         viewers.show();
-        // A task that has used up its budget is told to wait by every asynchronous check.
+        // A task that has used up its budget has to wait at every asynchronous check.
         while tokio::task::coop::has_budget_remaining() {
             tokio::task::coop::consume_budget().await;
         }

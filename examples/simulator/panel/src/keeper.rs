@@ -101,7 +101,7 @@ async fn sweeps(panel: &Arc<Panel>) {
             continue;
         }
         last = Some(result.started_at.clone());
-        if let Some(id) = archive(panel, RunRecord::of_sweep(&result, panel.api.pipeline.source)).await {
+        if let Some(id) = archive(panel, result.record(panel.api.pipeline.source)).await {
             put(&panel.runs.results.sweep, &Arc::new(id));
             panel.live.nudge();
         }

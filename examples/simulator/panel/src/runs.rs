@@ -7,13 +7,13 @@ use loadgen::experiment::ExperimentControl;
 use loadgen::load::preset::Preset;
 use loadgen::load::threshold::Threshold;
 use loadgen::load::{LoadControl, LoadPlan, PRESETS, Target};
-use loadgen::sweep::SweepControl;
+use loadgen::sweep::plan::{EACH_DEFAULT, SEEDS_DEFAULT, parse_ttls};
+use loadgen::sweep::{SweepControl, SweepPlan};
 use serde::Deserialize;
 use simulator_cli::SecretString;
 use simulator_model::settings::Settings;
 
 use super::results::Results;
-use super::sweep::ChosenSweep;
 
 /// Why the mode cannot be switched during a comparison.
 pub(super) const COMPARING: &str =
@@ -120,5 +120,38 @@ impl Chosen {
             return Err("A rate is 1 to 20,000 requests a second, a length 1 to 3,600 seconds.".into());
         }
         Ok(preset.plan(Some(self.rate), Some(Duration::from_secs(self.seconds))))
+    }
+}
+
+/// The lifetimes that the form shows first.
+const TTLS: &str = "1s,5s,30s,300s";
+
+/// The choices of the form of the sweep.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ChosenSweep {
+    pub(super) preset: String,
+    pub(super) rate: f64,
+    pub(super) seconds: u64,
+    /// Separated by commas.
+    pub(super) ttls: String,
+    pub(super) seeds: u64,
+}
+
+impl Default for ChosenSweep {
+    fn default() -> Self {
+        let (preset, seconds) = ("steady".to_owned(), EACH_DEFAULT.as_secs());
+        Self { preset, rate: 200.0, seconds, ttls: TTLS.to_owned(), seeds: SEEDS_DEFAULT }
+    }
+}
+
+impl ChosenSweep {
+    /// Returns the plan of the chosen sweep.
+    ///
+    /// # Errors
+    /// What is wrong, in words for people.
+    pub(super) fn plan(&self) -> Result<SweepPlan, String> {
+        let Self { preset, rate, seconds, ttls, seeds } = self.clone();
+        let load = Chosen { preset, rate, seconds }.plan()?;
+        Ok(SweepPlan { load, ttls: parse_ttls(&ttls)?, seeds })
     }
 }

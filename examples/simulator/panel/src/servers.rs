@@ -113,7 +113,7 @@ impl ServersSeen {
         self.last().iter().rev().find(|seen| seen.user == user).cloned()
     }
 
-    /// Looks at the servers, and keeps what is seen. Reads the user through each of them, unless that was done less than
+    /// Examines the servers, and keeps what is seen. Reads the user through each of them, unless that was done less than
     /// [`READ_EVERY`] ago.
     async fn look(&self, servers: &Servers, database: &dyn Database, user: Option<u64>) {
         let views = servers.look(user).await;

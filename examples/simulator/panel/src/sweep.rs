@@ -1,4 +1,4 @@
-//! The TTL sweep, from the panel: its choices, and its start.
+//! The start of a TTL sweep from the panel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,49 +7,13 @@ use axum::extract::{Form, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use loadgen::load::StartError;
-use loadgen::sweep::SweepPlan;
-use loadgen::sweep::plan::{EACH_DEFAULT, SEEDS_DEFAULT, parse_ttls};
-use serde::Deserialize;
 
 use super::load::started;
 use super::login::CurrentUser;
 use super::outcome::noted;
 use super::panel::Panel;
 use super::reply::refused;
-use super::runs::Chosen;
-
-/// The lifetimes that the form shows first.
-const TTLS: &str = "1s,5s,30s,300s";
-
-/// The choices of the form.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct ChosenSweep {
-    pub(super) preset: String,
-    pub(super) rate: f64,
-    pub(super) seconds: u64,
-    /// Separated by commas.
-    pub(super) ttls: String,
-    pub(super) seeds: u64,
-}
-
-impl Default for ChosenSweep {
-    fn default() -> Self {
-        let (preset, seconds) = ("steady".to_owned(), EACH_DEFAULT.as_secs());
-        Self { preset, rate: 200.0, seconds, ttls: TTLS.to_owned(), seeds: SEEDS_DEFAULT }
-    }
-}
-
-impl ChosenSweep {
-    /// Returns the plan of the chosen sweep.
-    ///
-    /// # Errors
-    /// What is wrong, in words for people.
-    fn plan(&self) -> Result<SweepPlan, String> {
-        let Self { preset, rate, seconds, ttls, seeds } = self.clone();
-        let load = Chosen { preset, rate, seconds }.plan()?;
-        Ok(SweepPlan { load, ttls: parse_ttls(&ttls)?, seeds })
-    }
-}
+use super::runs::ChosenSweep;
 
 pub(super) async fn start(
     State(panel): State<Arc<Panel>>,

@@ -24,7 +24,6 @@ use self::outcome::SweepProgress;
 pub use self::outcome::SweepResult;
 pub use self::plan::SweepPlan;
 use crate::load::{INVALID, LoadControl, Shown, Target, list_presets, print};
-use crate::record::RunRecord;
 
 /// Maximum wait for the mode to be restored after an interruption.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
@@ -47,10 +46,7 @@ pub async fn run(target: Target, flags: &SweepFlags, length_max: Duration) -> Re
     let Some(result) = control.result() else {
         return Err(CliError::new(ended.message.unwrap_or_else(|| "the sweep came to no result".to_owned())));
     };
-    flags.save(
-        &RunRecord::of_sweep(&result, result.source.as_deref().unwrap_or("not known")),
-        &summary::text(&result),
-    )?;
+    flags.save(&result.record(result.source.as_deref().unwrap_or("not known")), &summary::text(&result))?;
     if let Err(why) = &result.restored {
         return Err(CliError::new(why.clone()));
     }

@@ -6,7 +6,7 @@ use super::plan::SweepPlan;
 use crate::load::report::frame::span;
 use crate::load::{BuiltWith, LoadProgress};
 use crate::modes::Ended;
-use crate::record::Measurement;
+use crate::record::{Measurement, RunKind, RunRecord};
 
 /// Phase of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +123,18 @@ impl SweepResult {
     }
 }
 
+impl SweepResult {
+    /// Returns the form in which the sweep is kept. `source` says where changes were read from.
+    pub fn record(&self, source: &str) -> RunRecord {
+        RunRecord {
+            verdict: self.verdict.clone(),
+            notes: self.notes.clone(),
+            measurements: self.parts.clone(),
+            ..RunRecord::new(RunKind::Sweep, &self.started_at, source, &self.plan.load)
+        }
+    }
+}
+
 fn reservations(part: &Measurement) -> Vec<String> {
     let (name, figures, mut notes) = (name(part.ttl_ms), &part.figures, Vec::new());
     if figures.dropped > 0 {
@@ -159,7 +171,7 @@ fn verdict(plan: &SweepPlan, parts: &[Measurement]) -> String {
         let stale = spread(parts, ttl_ms, |part| part.figures.stale_percent());
         let loads = spread(parts, ttl_ms, |part| part.figures.database_loads);
         let stale = stale.map_or("not judged".to_owned(), |[mean, ..]| format!("{mean:.2} % of reads stale"));
-        let loads = loads.map_or(String::new(), |[mean, ..]| format!(" and {mean:.1} database loads a second"));
+        let loads = loads.map_or(String::new(), |[mean, ..]| format!(" and {mean:.1} database reads a second"));
         format!("{}: {stale}{loads}", name(ttl_ms))
     };
     let ttls = [plan.ttls.first(), plan.ttls.last().filter(|_| plan.ttls.len() > 1)];

@@ -9,7 +9,7 @@ pub(super) fn text(result: &SweepResult) -> String {
     let mut lines = vec![result.verdict.clone(), String::new()];
     lines.push(format!(
         "{:<12} {:>26} {:>26} {:>14} {:>14}",
-        "", "stale reads", "database loads", "hits", "stale window"
+        "", "stale reads", "database reads", "hits", "stale window"
     ));
     let ttls = result.plan.ttls.iter().map(|ttl| Some(millis(*ttl)));
     for ttl_ms in ttls.chain([None]) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachefront::store::Store;
 use cachefront::{Cache, Local, Result};
 
-use super::{ById, LOCAL_TTL_MAX, by_age};
+use super::loaders::{ById, LOCAL_TTL_MAX, by_age};
 use crate::domain::User;
 use crate::replica::Replica;
 use crate::settings::CacheOptions;

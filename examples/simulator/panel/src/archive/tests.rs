@@ -70,7 +70,7 @@ fn a_damaged_file_is_named_and_the_others_are_shown() {
     assert!(four.0 == "4-load" && four.1.contains("at most"), "{four:?}");
     assert!(three.1.contains("version 2") && two.1 == "it is not a kept run", "{why:?}");
     assert!(one.0 == "1-load" && one.1.contains("not a kept run"), "{one:?}");
-    // Mended, it is read again.
+    // With its whole text, it is read again.
     put("1-load", &whole);
     assert_eq!(archive.list().runs.len(), 2);
     assert!(archive.remove("2-load").expect("removed") && !archive.remove("2-load").expect("it is gone"));

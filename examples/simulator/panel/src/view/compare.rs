@@ -47,7 +47,7 @@ pub(crate) fn compare(first: Side<'_>, second: Side<'_>) -> Markup {
             dl.sides-named {
                 @for ((letter, class, (run, _)), name) in [("A", "first", first), ("B", "second", second)].into_iter().zip(&names) {
                     div.(class) data-side=(letter) { dt { (letter) }
-                        dd { a href=(format!("/runs/{}", run.id)) { (name) } span.m.s { (profile(&run.record)) " · from the " (run.record.source) } } }
+                        dd { a href=(format!("/runs/{}", run.id)) { (name) } span.m.s { (profile(&run.record)) " · source " (run.record.source) } } }
                 }
             }
             @for note in reservations(first, second) { p.pad.warn data-note { (note) } }
@@ -141,6 +141,7 @@ fn difference(a: Option<f64>, b: Option<f64>, figure: &Figure) -> Markup {
 /// Formats how much larger `b` is than `a`; nothing can be said relative to zero.
 fn relative(a: Option<f64>, b: Option<f64>) -> String {
     match (a, b) {
+        (Some(a), Some(b)) if a == b => "0 %".to_owned(),
         (Some(a), Some(b)) if a != 0.0 => {
             let percent = (b - a) / a * 100.0;
             let sign = if percent < 0.0 { "−" } else { "+" };
@@ -160,7 +161,7 @@ fn plot(name: &str, unit: &str, column: usize, sides: [Side<'_>; 2]) -> Markup {
     let [first, second] = sides;
     let curves: Vec<Curve> = [("A", "first", first), ("B", "second", second)].into_iter().map(curve).collect();
     let end = curves.iter().flat_map(|curve| &curve.points).map(|point| point.x).fold(0.0, f64::max);
-    let ticks = [0.0, end / 2.0, end].into_iter().map(|x| (x, format!("{x:.0} s"))).collect();
+    let ticks = [0.0, end / 2.0, end].into_iter().map(|x| (x, format!("{} s", (x * 10.0).round() / 10.0))).collect();
     Plot { title: name, unit, ticks, is_log: false, curves }.figure()
 }
 
@@ -173,6 +174,7 @@ mod tests {
         assert_eq!(relative(Some(50.0), Some(25.0)), "−50.0 %");
         assert_eq!(relative(Some(2.0), Some(3.0)), "+50.0 %");
         assert_eq!((relative(Some(0.0), Some(3.0)), relative(None, Some(3.0))), ("A is zero".into(), "–".into()));
+        assert_eq!(relative(Some(0.0), Some(0.0)), "0 %");
         let stale = &FIGURES[0];
         assert_eq!(difference(Some(9.0), Some(2.0), stale).into_string(), "−7<span class=\"m s\"> better</span>");
         let hits = &FIGURES[5];

@@ -107,7 +107,7 @@ fn entry(context: &PageContext<'_>, run: &KeptRun, at: usize) -> Markup {
         li data-run=(run.id) data-kind=(record.kind.as_str()) {
             div.row.kept-row {
                 a.b href=(format!("/runs/{}", run.id)) { (name) }
-                span.m.s { (profile(record)) " · from the " (record.source) }
+                span.m.s { (profile(record)) " · source " (record.source) }
                 span.grow {}
                 (delete(context, &run.id, &name))
             }
@@ -119,8 +119,8 @@ fn entry(context: &PageContext<'_>, run: &KeptRun, at: usize) -> Markup {
     }
 }
 
-/// The number of the measurement that is chosen at first: the last of the newest run as A, and the first of it or of the run before
-/// as B.
+/// Returns true for the measurements that are chosen at first: the first one of the newest run as A, and as B its last one, or the first
+/// one of the run before if it has no other.
 fn is_chosen(run: &KeptRun, at: usize, number: usize, group: &str) -> bool {
     let count = run.record.measurements.len();
     match group {
@@ -139,13 +139,13 @@ fn measurements(run: &KeptRun, at: usize) -> Markup {
     };
     html! {
         table.measured {
-            thead { tr { th.picks scope="col" { "compare" } th.wide scope="col" { "mode" } (heads()) } }
+            thead { tr { th.picks scope="col" { "compare" } th.what scope="col" { "mode" } (heads()) } }
             tbody {
                 @for (number, one) in run.record.measurements.iter().enumerate() {
                     @let name = title(run, one);
                     tr data-mode=[one.mode.as_deref()] {
                         td.picks { (radio("a", number, &name)) (radio("b", number, &name)) }
-                        td.wide data-l="mode" { b { (mode(one)) } span.m.s { " seed " (one.seed) @if one.stopped { ", stopped early" } } }
+                        td.what data-l="mode" { b { (mode(one)) } span.m.s { " seed " (one.seed) @if one.stopped { ", stopped early" } } }
                         (cells(one))
                     }
                 }
@@ -186,10 +186,10 @@ pub(crate) fn one(context: &PageContext<'_>, run: &KeptRun) -> Markup {
                 a.btn href="/runs" { "All runs" }
             }
             p.pad.sentence { (record.verdict) }
-            p.pad.m.s { (profile(record)) " · changes from the " (record.source) }
+            p.pad.m.s { (profile(record)) " · source " (record.source) }
             @for note in &record.notes { p.pad.warn data-note { (note) } }
             @if record.kind == RunKind::Sweep { (sweep::curves(record)) }
-            form.pad method="get" action="/runs/compare" {
+            form.pad.of-run method="get" action="/runs/compare" {
                 (measurements(run, 0))
                 @if record.measurements.len() > 1 { button.btn.lg type="submit" { "Compare A with B" } }
             }
