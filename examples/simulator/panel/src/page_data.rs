@@ -18,6 +18,9 @@ use super::users::{self, Page};
 /// Time limit of the lookup of the data that only one tab needs.
 const LOOKUP_MAX: Duration = Duration::from_millis(1_500);
 
+/// The same for the app servers. What they were known to have before is shown then, so it is shorter.
+const SERVERS_MAX: Duration = Duration::from_millis(600);
+
 /// The data of a page: the snapshot that all tabs share, and what only this tab needs.
 pub(super) struct PageData {
     pub(super) moment: Arc<Moment>,
@@ -47,7 +50,7 @@ impl PageData {
             Tab::Servers if panel.has_servers() => {
                 let user = servers::observed(&gathered.moment, wanted);
                 gathered.servers =
-                    panel.servers_seen.within(LOOKUP_MAX, &panel.api.servers, &panel.database, user).await;
+                    panel.servers_seen.within(SERVERS_MAX, &panel.api.servers, &panel.database, user).await;
             }
             Tab::Audit if reader.may(Role::Admin) => {
                 let audit = tokio::time::timeout(LOOKUP_MAX, panel.api.access.audit_list()).await;

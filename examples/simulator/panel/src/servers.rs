@@ -53,6 +53,8 @@ pub(super) struct SeenServers {
     pub(super) views: Vec<ServerView>,
     /// When all of this was known.
     pub(super) at: Instant,
+    /// True if what is newer did not come in time.
+    pub(super) is_late: bool,
     reads: Arc<Vec<(ServerName, LastRead)>>,
 }
 
@@ -101,6 +103,7 @@ impl ServersSeen {
         database: &Arc<dyn Database>,
         user: Option<u64>,
     ) -> Option<SeenServers> {
+        let mut is_late = true;
         if let Ok(permit) = Arc::clone(&self.lookups).try_acquire_owned() {
             let (seen, servers, database) = (Arc::clone(self), servers.clone(), Arc::clone(database));
             let lookup = tokio::spawn(async move {
@@ -108,9 +111,10 @@ impl ServersSeen {
                 drop(permit);
             });
             // Whether it ended in time or not, the newest outcome is the one that is kept.
-            let _ = tokio::time::timeout(patience, lookup).await;
+            is_late = tokio::time::timeout(patience, lookup).await.is_err();
         }
-        self.last().iter().rev().find(|seen| seen.user == user).cloned()
+        let seen = self.last().iter().rev().find(|seen| seen.user == user).cloned();
+        seen.map(|seen| SeenServers { is_late, ..seen })
     }
 
     /// Examines the servers, and keeps what is seen. Reads the user through each of them, unless that was done less than
@@ -121,7 +125,7 @@ impl ServersSeen {
             Some(id) => (self.reads(servers, database, id).await, row(database, id).await.ok().flatten()),
             None => (Arc::default(), None),
         };
-        let seen = SeenServers { user, row, views, reads, at: Instant::now() };
+        let seen = SeenServers { user, row, views, reads, at: Instant::now(), is_late: false };
         let mut last = self.last();
         last.retain(|other| other.user != user);
         if last.len() >= OBSERVED_MAX {

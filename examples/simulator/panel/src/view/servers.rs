@@ -1,7 +1,5 @@
 //! The app servers of this process side by side.
 
-use std::time::Duration;
-
 use maud::{Markup, html};
 use simulator_model::domain::User;
 use simulator_model::servers::{ServerRead, ServerView, TierState};
@@ -15,9 +13,6 @@ const TEXT: &str = "Each server is the library's cache with its own memory (loca
                     store and one invalidator. Cut the bus of one, write the user, and compare: the others go on with hits of the new \
                     value; the one that is cut off notices the silence, clears its memory and reads the store. The page reads the user \
                     through each server once a second. The verdict, the charts and /users are of server A.";
-
-/// Figures that are older are marked: the users are read once a second.
-const OLD: Duration = Duration::from_secs(2);
 
 /// Renders the page around the part that is pushed.
 pub(super) fn page(context: &PageContext<'_>, part: Option<&Markup>) -> Markup {
@@ -48,9 +43,8 @@ pub(super) fn servers(context: &PageContext<'_>) -> Markup {
     let Some(seen) = context.servers else {
         return html! { div.empty data-empty="late" { p { b { "Waiting for the store: it has not said yet what the servers have." } } p.m { "The page shows it as soon as it does." } } };
     };
-    let age = seen.at.elapsed();
     html! {
-        @if age > OLD { p.pad.warn data-late { "The store is slow. This is from " (countdown(age)) " ago; the page waits for what is newer." } }
+        @if seen.is_late { p.pad.warn data-late { "The store is slow. This is from " (countdown(seen.at.elapsed())) " ago; the page waits for what is newer." } }
         (observed(context, seen))
         div.servers { @for view in &seen.views { (server(context, seen, view)) } }
     }
