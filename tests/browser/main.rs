@@ -17,6 +17,7 @@ mod pace;
 mod past;
 mod patches;
 mod race;
+mod runs;
 mod scene;
 mod servers;
 mod tabs;

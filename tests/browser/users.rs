@@ -1,5 +1,6 @@
 //! The form of a user: an id can be chosen at the insert, and one that is taken is refused where it was typed.
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::accessible::assert_accessible;
@@ -33,6 +34,18 @@ async fn an_id_is_chosen_by_keyboard_and_a_taken_one_is_refused() {
         chrome.press("77").await;
         chrome.press(ENTER).await;
         chrome.shows("tr[data-id='77']", "Lin", PATIENCE).await;
+        // A status is never cut, however long the name is.
+        let grace = json!({ "name": "Grace Brewster Murray Hopper", "email": "grace@x", "status": "suspended" });
+        let grace = scene.api(Method::POST, "/users", Some(grace)).await["id"].as_u64().expect("an id");
+        scene.read(grace).await;
+        chrome.shows(&format!("tr[data-id='{grace}'] .c3"), "suspended", PATIENCE).await;
+        let whole = format!(
+            "return [...document.querySelectorAll(`tr[data-id='{grace}'] .status`)].map((status) => {{
+                const [cell, own] = [status.closest('td'), status].map((one) => one.getBoundingClientRect());
+                return own.right <= cell.right && status.scrollWidth <= status.offsetWidth }})"
+        );
+        assert_eq!(chrome.run(&whole).await, json!([true, true]), "{place}");
+        chrome.screenshot(&format!("user-status-{place}")).await;
         // A row keeps its id.
         if width < 720 {
             chrome.click("[data-toggle='77']").await;

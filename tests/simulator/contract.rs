@@ -208,6 +208,13 @@ async fn operation(world: &World) {
 async fn when_no_id_is_left_it_is_said_so() {
     for (place, last) in [(Place::Embedded, "9223372036854775807"), (Place::Servers, "18446744073709551615")] {
         let world = World::start(place, |launch| launch).await;
+        // The last id that JSON holds exactly is given to the client that chooses it; none follows it by itself.
+        let last_chosen = json!({ "id": 9_007_199_254_740_991_u64, "name": "Eve", "email": "eve@x" });
+        world.api.post("/users", &last_chosen).await.expect(201);
+        let refused = world.api.post("/users", &json!({ "name": "Ada", "email": "ada@x" })).await;
+        assert!(refused.expect(507)["detail"].as_str().is_some_and(|detail| detail.contains("Choose")), "{place:?}");
+        let free = json!({ "id": 9_007_199_254_740_990_u64, "name": "Grace", "email": "grace@x" });
+        world.api.post("/users", &free).await.expect(201);
         world.other.execute(&format!("INSERT INTO users (id, name, email) VALUES ({last}, 'last', 'last@x')")).await;
         let refused = world.api.post("/users", &json!({ "name": "Ada", "email": "ada@x" })).await;
         assert!(refused.expect(507)["detail"].as_str().is_some_and(|detail| detail.contains("no id")), "{place:?}");

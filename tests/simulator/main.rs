@@ -29,6 +29,7 @@ mod replica;
 mod rest;
 mod rights;
 mod roles;
+mod runs;
 mod sample;
 mod servers;
 mod silence;

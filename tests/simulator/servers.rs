@@ -6,6 +6,7 @@ use cachefront_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::client::Client;
+use crate::panel::{Reader, panel_of, with_accounts};
 use crate::world::{PATIENCE, Place, World};
 
 /// A bound that a value of before the write cannot meet.
@@ -132,4 +133,20 @@ async fn without_the_setting_there_is_one_server() {
         assert_eq!(refused["detail"][0]["loc"], json!(["body", "bus_cut"]));
     }
     assert_eq!(api.get("/faults").await.expect(200)["bus_cut"], json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_slow_the_page_says_how_old_its_figures_are() {
+    let world = World::start(Place::Embedded, |launch| with_accounts(launch).env("CACHEFRONT_SERVERS", "2")).await;
+    world.api.add("Ada", "ada@example.org").await;
+    let reader = Reader::log_in(&panel_of(&world), "viewer", "v secret").await;
+    let page = async || reader.get("/servers?user=1").await.text;
+    wait::until_async("the servers are shown", PATIENCE, async || page().await.contains("data-server=\"B\"")).await;
+    world.api.put("/faults", &json!({ "store_delay_ms": 2_000 })).await.expect(200);
+    wait::until_async("the figures are old, and still shown", PATIENCE, async || {
+        let page = page().await;
+        assert!(page.contains("data-server=\"B\""), "{page}");
+        page.contains("data-late")
+    })
+    .await;
 }

@@ -116,7 +116,10 @@ impl From<DbError> for ApiError {
                 Self::new(StatusCode::CONFLICT, "This id is taken: choose another one, or leave it out")
             }
             // A retry does not help, and the request is valid: neither 503 nor 4xx.
-            DbError::NoIdLeft => Self::new(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user"),
+            DbError::NoIdLeft => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "There is no id left for a new user: the next one would be above 2^53 - 1. Choose a free id",
+            ),
             DbError::VersionMismatch => Self::new(StatusCode::PRECONDITION_FAILED, "The mode was changed in between"),
             DbError::Unavailable(_) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a statement failed");

@@ -71,7 +71,10 @@ mod tests {
     #[test]
     fn the_parameters_of_an_operation_are_those_of_its_description() {
         let of = |path: &str, method: &str| OPERATIONS.get(&(path.to_owned(), method.to_owned())).cloned();
-        assert_eq!(of("/users/{id}", "get"), Some(vec!["max_staleness_ms".to_owned(), "revalidate".to_owned()]));
+        assert_eq!(
+            of("/users/{id}", "get"),
+            Some(["max_staleness_ms", "revalidate", "ttl_ms"].map(str::to_owned).to_vec())
+        );
         assert_eq!(of("/users/{id}", "put"), Some(vec![]));
         assert_eq!(of("/docs/{file}", "get"), None);
         let known = ["limit".to_owned(), "after".to_owned()];

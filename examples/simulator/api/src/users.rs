@@ -7,20 +7,24 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cachefront::{ErrorKind, Position};
+use cachefront::{Cache, ErrorKind, Position};
 use serde::Deserialize;
-use simulator_model::caches::EmailKey;
+use simulator_model::caches::{EmailKey, LIFETIMES_MAX};
 use simulator_model::domain::{Status, User};
 use utoipa::ToSchema;
 
 use super::cached;
-use super::error::ApiError;
+use super::error::{ApiError, Problem};
 use super::request::{Freshness, JsonBody, Parameters, TOKEN_HEADER, UserId};
 use super::responses::{ChangingChecked, Checked, EmailTaken, IdOrEmailTaken, NoIdLeft, NoSuchUser, WithBody};
 use super::state::Api;
 
 const LIMIT_DEFAULT: u64 = 50;
 const LIMIT_MAX: u64 = 1_000;
+
+/// Shortest and longest lifetime that a read can ask for.
+const TTL_MS_MIN: u64 = 10;
+const TTL_MS_MAX: u64 = 3_600_000;
 
 /// What a client says about a user.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -97,6 +101,7 @@ pub(crate) async fn list(
         ("id" = u64, Path, minimum = 1),
         ("max_staleness_ms" = Option<u64>, Query, description = "The value was current within this time", minimum = 0),
         ("revalidate" = Option<bool>, Query, description = "Through a second cache, by age alone in both modes: a value that has expired is served for as long again while it is loaded in the background. Default: false"),
+        ("ttl_ms" = Option<u64>, Query, description = "Through a cache whose entries have this lifetime, by age alone in both modes; not with revalidate. A process makes at most 32 of them", minimum = 10, maximum = 3600000),
         ("Cachefront-Token" = Option<String>, Header, description = "The value contains these commits: what a write answered, or any `@@GLOBAL.gtid_executed`. A header that is sent several times is one set; 16 KiB in all; in a range the first number is not above the second", example = json!("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")),
     ),
     responses(
@@ -118,8 +123,7 @@ pub(crate) async fn read(
     parameters: Parameters,
     freshness: Freshness,
 ) -> Result<Response, ApiError> {
-    let revalidates = parameters.switch("revalidate").map_err(ApiError::problem)?;
-    let cache = if revalidates { &api.caches.revalidating } else { &api.caches.users };
+    let cache = &chosen(&api, &parameters)?;
     let started = Instant::now();
     let hit = match freshness.asked_of(cache.get(&id)).detailed().await {
         // The token names commits that no server here has, or a replica was read that lacks the proof: read the primary itself.
@@ -131,6 +135,23 @@ pub(crate) async fn read(
         Some(user) => (headers, Json(user)).into_response(),
         None => (headers, ApiError::no_such_user()).into_response(),
     })
+}
+
+/// Returns the cache that a read is to go through.
+fn chosen(api: &Api, parameters: &Parameters) -> Result<Cache<u64, User>, ApiError> {
+    let revalidates = parameters.switch("revalidate").map_err(ApiError::problem)?;
+    let ttl_ms = parameters.number("ttl_ms", TTL_MS_MIN..=TTL_MS_MAX).map_err(ApiError::problem)?;
+    let refuse = |message: String| ApiError::problem(Problem::new(&["query", "ttl_ms"], message, "value_error"));
+    match (ttl_ms, revalidates) {
+        (None, false) => Ok(api.caches.users.clone()),
+        (None, true) => Ok(api.caches.revalidating.clone()),
+        (Some(_), true) => Err(refuse("Input should not be given together with revalidate".into())),
+        (Some(ttl_ms), false) => api.caches.aged.of(ttl_ms)?.ok_or_else(|| {
+            refuse(format!(
+                "Input should be one of the {LIFETIMES_MAX} lifetimes that this process has made caches for"
+            ))
+        }),
+    }
 }
 
 /// Adds a user, with an id of the client's choice if it names one.

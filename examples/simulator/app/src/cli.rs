@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use loadgen::experiment::ExperimentFlags;
 use loadgen::load::LoadFlags;
+use loadgen::sweep::SweepFlags;
 use simulator_model::settings::Flags;
 
 /// Shows a cache that is kept right by the database's change log, next to one that only ages.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Load(Box<LoadFlags>),
     /// Runs the same load in TTL mode and in CDC mode against a running API, and compares the two.
     Experiment(Box<ExperimentFlags>),
+    /// Runs the same loads with several lifetimes of entries (TTL) and in CDC mode against a running API.
+    Sweep(Box<SweepFlags>),
     /// Compares what is cached with the database. Exit code: 0 nothing is stale, 1 something is, 2 not known.
     Inspect(InspectFlags),
     /// Prints the API's description in OpenAPI 3.1.

@@ -55,6 +55,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Openapi => roles::openapi()?,
             Command::Load(flags) => return loadgen::load::run(target(&settings), &flags).await,
             Command::Experiment(flags) => return loadgen::experiment::run(target(&settings), &flags).await,
+            Command::Sweep(flags) => {
+                return loadgen::sweep::run(target(&settings), &flags, settings.runs.sweep_max).await;
+            }
             Command::Inspect(flags) => return inspect::run(&settings, &flags).await,
             Command::Healthcheck(flags) => healthcheck::run(&settings, &flags).await?,
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use cachefront::{CdcHandle, CdcState, CdcStatus};
 use loadgen::experiment::ExperimentControl;
+use loadgen::sweep::SweepControl;
 use simulator_access::{Access, Printed};
 use simulator_api::serve::Listener;
 use simulator_api::{Api, announcements};
@@ -187,6 +188,8 @@ struct Running {
     connector: Option<Watchdog>,
     /// The panel's experiment, if this process serves the panel.
     experiment: Option<ExperimentControl>,
+    /// The panel's sweep, as the experiment.
+    sweep: Option<SweepControl>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -228,7 +231,7 @@ impl Running {
         {
             notebook.adopt(&earlier.gaps);
         }
-        let experiment = None;
+        let (experiment, sweep) = (None, None);
         let mut running = Self {
             backend,
             caches,
@@ -240,6 +243,7 @@ impl Running {
             consumer,
             connector,
             experiment,
+            sweep,
             tasks,
             stop,
         };
@@ -341,8 +345,8 @@ impl Running {
     /// Returns the control panel's pages. `serves` is true if this process also serves the API.
     fn panel(&mut self, api: &Arc<Api>, settings: &Settings, serves: bool) -> Router {
         let (database, hint) = (Arc::clone(&self.backend.true_database), self.backend.hint.clone());
-        let Ui { router, experiment, kept } = Ui::new(Arc::clone(api), database, hint, settings, serves);
-        self.experiment = Some(experiment);
+        let Ui { router, experiment, sweep, kept } = Ui::new(Arc::clone(api), database, hint, settings, serves);
+        (self.experiment, self.sweep) = (Some(experiment), Some(sweep));
         self.tasks.spawn(async move { kept.await.unwrap_or_default() });
         router
     }
@@ -366,6 +370,11 @@ impl Running {
             && !experiment.settle(SETTLE_MAX).await
         {
             tracing::warn!("the experiment did not put the mode back in time");
+        }
+        if let Some(sweep) = &self.sweep
+            && !sweep.settle(SETTLE_MAX).await
+        {
+            tracing::warn!("the sweep did not put the mode back in time");
         }
         self.stop.cancel();
         for server in servers {

@@ -1,10 +1,15 @@
 //! The load generator of the simulator. It depends only on the HTTP API.
 //!
 //! - [`load`]: one run at a chosen rate, with a staleness probe and goals;
-//! - [`experiment`]: the same run in TTL mode and in CDC mode, side by side.
+//! - [`experiment`]: the same run in TTL mode and in CDC mode, side by side;
+//! - [`sweep`]: the same runs with several lifetimes of entries, and in CDC mode;
+//! - [`record`]: the form in which all of them are kept.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
 
 pub mod experiment;
 pub mod load;
+mod modes;
+pub mod record;
+pub mod sweep;
 pub mod uplot;

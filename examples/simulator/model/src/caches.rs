@@ -1,26 +1,27 @@
 //! The two caches, users by id and users by e-mail address, and their loaders.
 
+mod aged;
 mod email_key;
+mod loaders;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront::event::RowImage;
 use cachefront::store::Store;
-use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Loader, Local, Result, Tier};
+use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Local, Result, Tier};
 
+pub use self::aged::{AgedCaches, LIFETIMES_MAX};
 pub use self::email_key::{BY_EMAIL, EmailKey};
-use crate::domain::{DbError, Mode, User};
+use self::loaders::{ByEmail, ById, LOCAL_TTL_MAX, by_age};
+use crate::domain::{Mode, User};
 use crate::freshness::FreshnessObjective;
-use crate::replica::{self, Replica};
+use crate::replica::Replica;
 use crate::settings::CacheOptions;
 use crate::writes::Writes;
 
 /// Size of the process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
-
-/// Maximum time in the process-local tier. In TTL mode no invalidation removes a value before that.
-const LOCAL_TTL_MAX: Duration = Duration::from_secs(5);
 
 /// How long a plain read that has an older value waits for its load, with `stale_if_error`.
 const LOAD_SOFT_TIMEOUT: Duration = Duration::from_millis(200);
@@ -33,6 +34,8 @@ pub struct Caches {
     /// The users by id a second time, whatever the mode: by age alone, and a value that has expired is served for as long again
     /// while it is loaded in the background. For comparisons.
     pub revalidating: Cache<u64, User>,
+    /// The users by id once more for each lifetime that is asked for, by age alone. For comparisons.
+    pub aged: AgedCaches,
     /// The users as the shared store has them, whatever this process holds. Only peeked at, never read through.
     stored: Cache<u64, User>,
     replica: Arc<Replica>,
@@ -71,7 +74,8 @@ impl Caches {
             .loader(ById(Arc::clone(replica)))
             .stale_while_revalidate(options.ttl)
             .build()?;
-        Ok(Self { users, by_email, revalidating, stored, replica: Arc::clone(replica) })
+        let aged = AgedCaches::new(replica, store, options);
+        Ok(Self { users, by_email, revalidating, aged, stored, replica: Arc::clone(replica) })
     }
 
     /// Reads a user by id from the primary without the caches: for reads that require a proof which a replica cannot give.
@@ -137,19 +141,6 @@ impl Caches {
     }
 }
 
-/// The parts of all caches.
-///
-/// Their loaders read a replica while the fault switch says so. A service whose caches declare a replica must let its gate wait
-/// on it, or fence them: without the fence this program does neither, to show what happens then.
-fn by_age<K>(name: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
-    Cache::builder(name)
-        .shared(Arc::clone(store))
-        .ttl(options.ttl)
-        .jitter(0.0)
-        .negative_ttl(options.ttl / 2)
-        .loads_from(replica::NAME)
-}
-
 /// The parts of caches that the change log keeps correct.
 fn builder<K>(name: &str, table: &str, store: &Arc<dyn Store>, options: &CacheOptions) -> CacheBuilder<K, User> {
     let FreshnessObjective { objective, on_lag } = options.freshness;
@@ -169,24 +160,4 @@ fn forgiving<K>(builder: CacheBuilder<K, User>, options: &CacheOptions) -> Cache
 
 fn user_keys(row: &RowImage) -> Result<Vec<u64>> {
     Ok(vec![row.get("id")?])
-}
-
-struct ById(Arc<Replica>);
-
-impl Loader<u64, User> for ById {
-    type Error = DbError;
-
-    async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<User>, DbError> {
-        self.0.get(*id, cx).await
-    }
-}
-
-struct ByEmail(Arc<Replica>);
-
-impl Loader<EmailKey, User> for ByEmail {
-    type Error = DbError;
-
-    async fn load(&self, key: &EmailKey, cx: &LoadCx) -> Result<Option<User>, DbError> {
-        self.0.get_by_email(key.email(), cx).await
-    }
 }

@@ -86,8 +86,7 @@ impl User {
     }
 }
 
-/// The largest id that can be chosen for a new user: every program that reads JSON holds it exactly, and the database has
-/// ids left to give.
+/// The largest id that a new user can have, chosen or not: every program that reads JSON holds it exactly.
 pub const CHOSEN_ID_MAX: u64 = (1 << 53) - 1;
 
 /// A user as a client sends it.
@@ -272,7 +271,9 @@ impl fmt::Display for DbError {
         match self {
             Self::EmailTaken => f.write_str("the e-mail address is taken"),
             Self::IdTaken => f.write_str("the id is taken"),
-            Self::NoIdLeft => f.write_str("there is no id left for a new user"),
+            Self::NoIdLeft => f.write_str(
+                "there is no id left for a new user: the next one would be above 2^53 - 1; choose a free id",
+            ),
             Self::VersionMismatch => f.write_str("it was changed by another client"),
             Self::Unavailable(_) => f.write_str("the database is not available"),
             Self::Failed(_) => f.write_str("the database refused the statement"),
@@ -310,7 +311,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// The name of the table in change events, `database.table`.
     fn users_table(&self) -> String;
 
-    /// Adds a user with this id, at most [`CHOSEN_ID_MAX`], or with the next one if it is `None`.
+    /// Adds a user with this id, at most [`CHOSEN_ID_MAX`], or with the next one if it is `None`. If the next one would be above
+    /// that, nothing is added: [`DbError::NoIdLeft`].
     async fn create(&self, id: Option<u64>, input: &UserInput) -> Result<Written<User>, DbError>;
 
     /// Returns `None` if there is no such user.

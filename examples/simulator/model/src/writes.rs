@@ -27,6 +27,10 @@ pub const WRITES_MAX: usize = 100;
 /// Maximum number of invalidations that arrived before the event of their change, and of reads that ended before it.
 const EARLY_MAX: usize = 256;
 
+/// Maximum size of these invalidations together, in bytes: one message may name thousands of keys, and 256 small ones have about
+/// 50 KB.
+const EARLY_BYTES_MAX: usize = 1 << 20;
+
 /// Records writes.
 #[derive(Debug)]
 pub struct Writes {
@@ -41,8 +45,32 @@ pub struct Writes {
 struct Inner {
     /// The newest last.
     writes: VecDeque<Write>,
-    arrivals: VecDeque<Arrival>,
+    arrivals: Arrivals,
     reads: VecDeque<Read>,
+}
+
+/// The last invalidations, the newest last.
+#[derive(Debug, Default)]
+struct Arrivals {
+    all: VecDeque<Arrival>,
+    /// The size of all of them.
+    bytes: usize,
+}
+
+impl Arrivals {
+    /// Adds one, and drops the oldest beyond [`EARLY_MAX`] and [`EARLY_BYTES_MAX`]. One that is larger by itself is not kept.
+    fn keep(&mut self, arrival: Arrival) {
+        let bytes = arrival.bytes();
+        if bytes > EARLY_BYTES_MAX {
+            return;
+        }
+        while self.all.len() >= EARLY_MAX || self.bytes + bytes > EARLY_BYTES_MAX {
+            let Some(oldest) = self.all.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
+        }
+        self.bytes += bytes;
+        self.all.push_back(arrival);
+    }
 }
 
 impl Writes {
@@ -81,7 +109,7 @@ impl Writes {
         let watched = self.watching.load(Ordering::Relaxed);
         let mut write = Write { change, id, watched, push: None, first_read: None };
         let mut inner = self.inner();
-        inner.arrivals.iter().for_each(|arrival| write.heard(arrival));
+        inner.arrivals.all.iter().for_each(|arrival| write.heard(arrival));
         inner.reads.iter().for_each(|read| write.seen(read));
         keep(&mut inner.writes, write, WRITES_MAX);
     }
@@ -94,7 +122,7 @@ impl Writes {
         let arrival = Arrival { at: self.clock.now(), sent_at: message.sent_at, keys: keys.clone() };
         let mut inner = self.inner();
         inner.writes.iter_mut().for_each(|write| write.heard(&arrival));
-        keep(&mut inner.arrivals, arrival, EARLY_MAX);
+        inner.arrivals.keep(arrival);
     }
 
     fn note_read(&self, read: Read) {
@@ -107,7 +135,7 @@ impl Writes {
         self.watching.store(watching, Ordering::Relaxed);
         if !watching {
             let mut inner = self.inner();
-            inner.arrivals.clear();
+            inner.arrivals = Arrivals::default();
             inner.reads.clear();
         }
     }

@@ -25,7 +25,10 @@ fn failed(error: &DbError) -> Response {
             StatusCode::CONFLICT,
             "This id is taken: choose another one, or leave the field empty for the next one.",
         ),
-        DbError::NoIdLeft => refused(StatusCode::INSUFFICIENT_STORAGE, "There is no id left for a new user."),
+        DbError::NoIdLeft => refused(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "There is no id left for a new user: the next one would be above 2^53 − 1. Choose a free id.",
+        ),
         DbError::VersionMismatch => refused(
             StatusCode::CONFLICT,
             "Another client changed it at the same moment: this change was not made. Try again.",

@@ -23,6 +23,7 @@ const FILES: [(&str, &str, &str); 19] = [
             include_str!("assets/servers.css"),
             include_str!("assets/writes.css"),
             include_str!("assets/past.css"),
+            include_str!("assets/runs.css"),
             include_str!("assets/narrow.css"),
         ),
     ),

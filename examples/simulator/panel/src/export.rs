@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use simulator_model::credentials::Role;
 
 use self::document::Document;
+use super::kept_runs;
 use super::login::CurrentUser;
 use super::outcome::noted;
 use super::panel::Panel;
@@ -24,7 +25,7 @@ pub(super) async fn file(State(panel): State<Arc<Panel>>, CurrentUser(reader): C
         let _ = noted(&panel, &reader, "export".into(), Err::<(), _>("refused: needs the admin role")).await;
         return refused(StatusCode::FORBIDDEN, "Only the admin exports everything: log in as admin.");
     }
-    let text = Document::of(&panel).within(BYTES_MAX);
+    let text = Document::of(&panel, &kept_runs::listing(&panel).await).within(BYTES_MAX);
     let outcome = text.ok_or("there is more than fits into the file");
     let Ok(text) = noted(&panel, &reader, "export".into(), outcome).await else {
         return refused(StatusCode::INSUFFICIENT_STORAGE, "There is more than fits into the file.");

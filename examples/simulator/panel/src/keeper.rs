@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use loadgen::record::RunRecord;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simulator_model::domain::Database;
@@ -48,7 +49,7 @@ pub(super) async fn keep(panel: Arc<Panel>) {
         if let Some(history) = read::<History>(database, CHARTS).await {
             panel.live.gauges.restore(history);
         }
-        tokio::join!(loads(&panel), experiments(&panel), charts(&panel));
+        tokio::join!(loads(&panel), experiments(&panel), sweeps(&panel), charts(&panel));
     };
     tokio::select! {
         () = stop.cancelled() => {}
@@ -58,7 +59,7 @@ pub(super) async fn keep(panel: Arc<Panel>) {
     write(&*panel.database, CHARTS, &panel.live.gauges.history()).await;
 }
 
-async fn loads(panel: &Panel) {
+async fn loads(panel: &Arc<Panel>) {
     let mut progress = panel.runs.load.watch();
     while progress.changed().await.is_ok() {
         let active = progress.borrow_and_update().phase.is_active();
@@ -70,10 +71,11 @@ async fn loads(panel: &Panel) {
         put(&panel.runs.results.load, &kept);
         panel.live.nudge();
         write(&*panel.database, LOAD, &*kept).await;
+        archive(panel, RunRecord::of_load(&result, panel.api.pipeline.source, ttl_ms(panel))).await;
     }
 }
 
-async fn experiments(panel: &Panel) {
+async fn experiments(panel: &Arc<Panel>) {
     let mut progress = panel.runs.experiment.watch();
     while progress.changed().await.is_ok() {
         let active = progress.borrow_and_update().phase.is_active();
@@ -85,7 +87,36 @@ async fn experiments(panel: &Panel) {
         put(&panel.runs.results.experiment, &kept);
         panel.live.nudge();
         write(&*panel.database, EXPERIMENT, &*kept).await;
+        archive(panel, RunRecord::of_experiment(&result, panel.api.pipeline.source, ttl_ms(panel))).await;
     }
+}
+
+async fn sweeps(panel: &Arc<Panel>) {
+    let mut progress = panel.runs.sweep.watch();
+    let mut last = None;
+    while progress.changed().await.is_ok() {
+        let active = progress.borrow_and_update().phase.is_active();
+        let Some(result) = panel.runs.sweep.result().filter(|_| !active) else { continue };
+        if last.as_ref() == Some(&result.started_at) {
+            continue;
+        }
+        last = Some(result.started_at.clone());
+        if let Some(id) = archive(panel, result.record(panel.api.pipeline.source)).await {
+            put(&panel.runs.results.sweep, &Arc::new(id));
+            panel.live.nudge();
+        }
+    }
+}
+
+fn ttl_ms(panel: &Panel) -> u64 {
+    u64::try_from(panel.ttl.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Keeps a run in the data folder. Returns its id, `None` if that failed: the page of the runs says so.
+async fn archive(panel: &Arc<Panel>, record: RunRecord) -> Option<String> {
+    let blocking = Arc::clone(panel);
+    let kept = tokio::task::spawn_blocking(move || blocking.archive.keep(&record)).await.ok()?;
+    kept.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "a run is not kept")).ok()
 }
 
 async fn charts(panel: &Panel) {

@@ -7,6 +7,7 @@
 
 mod actions;
 mod activity;
+mod archive;
 mod assets;
 mod charted;
 mod delta;
@@ -14,6 +15,7 @@ mod export;
 mod gauges;
 mod history;
 mod keeper;
+mod kept_runs;
 mod keys;
 mod limit;
 mod limits;
@@ -41,6 +43,7 @@ mod runs;
 mod scrub;
 mod servers;
 mod stream;
+mod sweep;
 mod tab;
 mod tour;
 mod users;
@@ -53,12 +56,14 @@ use std::sync::Arc;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use loadgen::experiment::ExperimentControl;
+use loadgen::sweep::SweepControl;
 use simulator_api::{self, Api, guard};
 use simulator_model::domain::Database;
 use simulator_model::settings::Settings;
 use simulator_race::{RaceSettings, Worlds};
 use tokio::task::JoinHandle;
 
+use self::archive::Archive;
 use self::gauges::Numbers;
 use self::limits::Limits;
 use self::listing::Listing;
@@ -77,6 +82,8 @@ pub struct Ui {
     pub router: Router,
     /// Must be settled before the API ends: it restores the mode.
     pub experiment: ExperimentControl,
+    /// As the experiment.
+    pub sweep: SweepControl,
     /// Must be awaited after the API's end: it saves what is shown after a restart.
     pub kept: JoinHandle<()>,
 }
@@ -89,7 +96,7 @@ impl Ui {
         let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
         let runs = Runs::new(settings);
         let metrics = guard::metrics_page(Arc::clone(&api));
-        let experiment = runs.experiment.clone();
+        let (experiment, sweep) = (runs.experiment.clone(), runs.sweep.clone());
         let panel = Arc::new(Panel {
             database,
             hint,
@@ -98,10 +105,11 @@ impl Ui {
             row_cache: RowCache::default(),
             tour: Tour::default(),
             runs,
+            archive: Archive::new(settings.runs.clone()),
             numbers,
             peer: (!serves).then(|| Peer::new(settings)),
             listing: Listing::default(),
-            servers_seen: ServersSeen::default(),
+            servers_seen: Arc::new(ServersSeen::default()),
             limits: Limits::default(),
             refusals: Refusals::default(),
             tabs: simulator_api::stream_permits(),
@@ -125,7 +133,7 @@ impl Ui {
             .merge(metrics)
             .merge(pages)
             .layer(middleware::from_fn(login::bound));
-        Self { router: guard::wrap_pages(router), experiment, kept }
+        Self { router: guard::wrap_pages(router), experiment, sweep, kept }
     }
 }
 
@@ -139,6 +147,11 @@ fn pages() -> Router<Arc<Panel>> {
         .route("/export", get(export::file))
         .route("/past", get(scrub::show))
         .route("/cache/evict", post(keys::evict))
+        .route("/runs", get(kept_runs::index))
+        .route("/runs/compare", get(kept_runs::comparison))
+        .route("/runs/{id}", get(kept_runs::run))
+        .route("/runs/{id}/json", get(kept_runs::file))
+        .route("/runs/{id}/delete", post(kept_runs::delete))
         .route("/race", get(race::index))
         .route("/race/{scene}", get(race::scene))
         .route("/audit", get(pages::audit))
@@ -158,6 +171,7 @@ fn pages() -> Router<Arc<Panel>> {
         .route("/flush", post(actions::flush))
         .route("/load", post(load::start_load))
         .route("/experiment", post(load::start_experiment))
+        .route("/sweep", post(sweep::start))
         .route("/experiment/{kind}", get(load::report))
         .route("/stop/{what}", post(load::stop))
         .route("/connector/{press}", post(actions::connector))

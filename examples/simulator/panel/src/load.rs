@@ -55,7 +55,7 @@ pub(super) async fn start_experiment(
     started(&panel, noted(&panel, &reader, what, outcome).await, "Both modes are measured, one after the other.")
 }
 
-fn started(panel: &Panel, outcome: Result<(), StartError>, words: &str) -> Response {
+pub(super) fn started(panel: &Panel, outcome: Result<(), StartError>, words: &str) -> Response {
     match outcome {
         Ok(()) => done(panel, words),
         Err(StartError::Busy) => refused(StatusCode::CONFLICT, StartError::Busy.to_string()),
@@ -71,6 +71,7 @@ pub(super) async fn stop(
     match what.as_str() {
         "load" => panel.runs.load.stop(),
         "experiment" => panel.runs.experiment.stop(),
+        "sweep" => panel.runs.sweep.stop(),
         _ => return refused(StatusCode::NOT_FOUND, "There is no such run."),
     }
     let _ = noted(&panel, &reader, format!("{what} stopped"), Ok::<_, StartError>(())).await;

@@ -97,11 +97,13 @@ fn login_for(uri: &Uri) -> String {
     }
 }
 
-/// Returns the text if it is the URL of a race, `None` if it is anything else: the login leads to no other page than ours.
+/// Returns the text if it is the URL of a race or of kept runs, `None` if it is anything else: the login leads to no other page than ours.
 fn shared_page(next: &str) -> Option<&str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-/?&=".contains(c);
-    let is_race = next == "/race" || next.starts_with("/race/");
-    (is_race && next.len() <= NEXT_BYTES_MAX && next.chars().all(plain)).then_some(next)
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-/?&=.".contains(c);
+    let is_shared = ["/race", "/runs"]
+        .iter()
+        .any(|page| next.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    (is_shared && !next.contains("..") && next.len() <= NEXT_BYTES_MAX && next.chars().all(plain)).then_some(next)
 }
 
 /// Records in the audit list that a request of a logged-in user was refused.
@@ -226,11 +228,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_login_leads_to_a_race_and_to_no_other_place() {
+    fn the_login_leads_to_a_race_or_a_run_and_to_no_other_place() {
         let login = |uri: &str| login_for(&uri.parse().expect("a URI"));
         assert_eq!(login("/race/overtaken?side=naive&step=3"), "/login?next=/race/overtaken%3Fside%3Dnaive%26step%3D3");
         assert_eq!((login("/race"), login("/")), ("/login?next=/race".into(), "/login".into()));
-        for other in ["//example.org/race", "/racer", "/race/\\example.org", "/race/x#y", "/race/%0d", "/cache", ""] {
+        let compared = "/runs/compare?a=1795997412236-load.0&b=1795997412236-load.0";
+        assert_eq!(shared_page(compared), Some(compared));
+        for other in [
+            "/runs/../logout",
+            "//example.org/race",
+            "/racer",
+            "/race/\\example.org",
+            "/race/x#y",
+            "/race/%0d",
+            "/cache",
+            "",
+        ] {
             assert_eq!(shared_page(other), None, "{other}");
         }
     }

@@ -18,6 +18,9 @@ use super::users::{self, Page};
 /// Time limit of the lookup of the data that only one tab needs.
 const LOOKUP_MAX: Duration = Duration::from_millis(1_500);
 
+/// The same for the app servers. What they were known to have before is shown then, so it is shorter.
+const SERVERS_MAX: Duration = Duration::from_millis(600);
+
 /// The data of a page: the snapshot that all tabs share, and what only this tab needs.
 pub(super) struct PageData {
     pub(super) moment: Arc<Moment>,
@@ -26,7 +29,7 @@ pub(super) struct PageData {
     pub(super) keys: Option<Keys>,
     /// `None` if the list could not be read, or if the tab does not show it.
     pub(super) audit: Option<Vec<AuditEntry>>,
-    /// `None` if they could not be read in time, or if the tab does not show them.
+    /// As they were last known; `None` if they never were, or if the tab does not show them.
     pub(super) servers: Option<SeenServers>,
 }
 
@@ -46,14 +49,14 @@ impl PageData {
             }
             Tab::Servers if panel.has_servers() => {
                 let user = servers::observed(&gathered.moment, wanted);
-                let seen = panel.servers_seen.of(&panel.api.servers, &*panel.database, user);
-                gathered.servers = tokio::time::timeout(LOOKUP_MAX, seen).await.ok();
+                gathered.servers =
+                    panel.servers_seen.within(SERVERS_MAX, &panel.api.servers, &panel.database, user).await;
             }
             Tab::Audit if reader.may(Role::Admin) => {
                 let audit = tokio::time::timeout(LOOKUP_MAX, panel.api.access.audit_list()).await;
                 gathered.audit = audit.ok().and_then(Result::ok);
             }
-            Tab::Audit | Tab::Faults | Tab::Race | Tab::Servers => {}
+            Tab::Audit | Tab::Faults | Tab::Race | Tab::Runs | Tab::Servers => {}
         }
         gathered
     }

@@ -64,3 +64,17 @@ pub(super) async fn race_page(panel: &Panel, reader: &Session, content: Markup) 
     let gathered = PageData::of(panel, Tab::Race, reader, &wanted).await;
     view::whole_race(&PageContext::of(panel, Tab::Race, reader, &wanted, &gathered), content)
 }
+
+/// Renders a page of kept runs; `content` is given what the page is rendered for.
+pub(super) async fn runs_page(
+    panel: &Panel,
+    reader: &Session,
+    content: impl FnOnce(&PageContext<'_>) -> Markup,
+) -> Markup {
+    refresh::fresh(panel).await;
+    let wanted = QueryParameters::default();
+    let gathered = PageData::of(panel, Tab::Runs, reader, &wanted).await;
+    let context = PageContext::of(panel, Tab::Runs, reader, &wanted, &gathered);
+    let content = content(&context);
+    view::whole_runs(&context, content)
+}

@@ -8,6 +8,7 @@ use simulator_model::domain::Database;
 use simulator_race::Worlds;
 use tokio::sync::Semaphore;
 
+use super::archive::Archive;
 use super::gauges::Numbers;
 use super::limits::Limits;
 use super::listing::Listing;
@@ -33,12 +34,14 @@ pub(crate) struct Panel {
     pub(crate) row_cache: RowCache,
     pub(crate) tour: Tour,
     pub(crate) runs: Runs,
+    /// The runs that are kept over a restart.
+    pub(crate) archive: Archive,
     pub(crate) numbers: Numbers,
     /// The API, if other processes serve it.
     pub(crate) peer: Option<Peer>,
     pub(crate) listing: Listing,
     /// What users were read as through each app server.
-    pub(crate) servers_seen: ServersSeen,
+    pub(crate) servers_seen: Arc<ServersSeen>,
     pub(crate) limits: Limits,
     pub(crate) refusals: Refusals,
     /// Permits for tabs that follow the panel; the API's clients have their own.

@@ -145,11 +145,17 @@ impl KeptExperiment {
 pub(super) struct Results {
     pub(super) load: Mutex<Option<Arc<KeptLoad>>>,
     pub(super) experiment: Mutex<Option<Arc<KeptExperiment>>>,
+    /// The id of the last sweep that this process has kept.
+    pub(super) sweep: Mutex<Option<Arc<String>>>,
 }
 
 impl Results {
     pub(super) fn load(&self) -> Option<Arc<KeptLoad>> {
         self.load.lock().ok()?.clone()
+    }
+
+    pub(super) fn sweep(&self) -> Option<Arc<String>> {
+        self.sweep.lock().ok()?.clone()
     }
 
     pub(super) fn experiment(&self) -> Option<Arc<KeptExperiment>> {

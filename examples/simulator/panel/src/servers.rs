@@ -1,13 +1,13 @@
 //! What the page of the app servers shows: one user, read through each server once a second while a tab has the page open.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use simulator_model::domain::{Database, User};
 use simulator_model::server_name::ServerName;
 use simulator_model::servers::{ServerRead, ServerView, Servers};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::moment::Moment;
@@ -51,6 +51,10 @@ pub(super) struct SeenServers {
     /// The row; `None` if there is none, or the database cannot be read.
     pub(super) row: Option<User>,
     pub(super) views: Vec<ServerView>,
+    /// When all of this was known.
+    pub(super) at: Instant,
+    /// True if what is newer did not come in time.
+    pub(super) is_late: bool,
     reads: Arc<Vec<(ServerName, LastRead)>>,
 }
 
@@ -60,9 +64,21 @@ impl SeenServers {
     }
 }
 
-/// The last reads of each observed user.
-#[derive(Debug, Default)]
-pub(super) struct ServersSeen(Mutex<VecDeque<Observed>>);
+/// The last reads of each observed user, and what was last known of it.
+#[derive(Debug)]
+pub(super) struct ServersSeen {
+    observed: Mutex<VecDeque<Observed>>,
+    last: std::sync::Mutex<VecDeque<SeenServers>>,
+    /// Permits for lookups: a slow store must not pile them up.
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for ServersSeen {
+    fn default() -> Self {
+        let lookups = Arc::new(Semaphore::new(OBSERVED_MAX));
+        Self { observed: Mutex::default(), last: std::sync::Mutex::default(), lookups }
+    }
+}
 
 #[derive(Debug)]
 struct Observed {
@@ -78,19 +94,54 @@ pub(super) fn observed(moment: &Moment, wanted: &QueryParameters) -> Option<u64>
 }
 
 impl ServersSeen {
-    /// Returns the servers and what they have of `user`. Reads the user through each of them, unless that was done less than
+    /// Returns the servers and what they have of `user`, as of now if that is known within `patience`, else as it was last known;
+    /// `None` if it never was. A lookup that takes longer goes on, so that its outcome is there for the next page.
+    pub(super) async fn within(
+        self: &Arc<Self>,
+        patience: Duration,
+        servers: &Servers,
+        database: &Arc<dyn Database>,
+        user: Option<u64>,
+    ) -> Option<SeenServers> {
+        let mut is_late = true;
+        if let Ok(permit) = Arc::clone(&self.lookups).try_acquire_owned() {
+            let (seen, servers, database) = (Arc::clone(self), servers.clone(), Arc::clone(database));
+            let lookup = tokio::spawn(async move {
+                seen.look(&servers, &*database, user).await;
+                drop(permit);
+            });
+            // Whether it ended in time or not, the newest outcome is the one that is kept.
+            is_late = tokio::time::timeout(patience, lookup).await.is_err();
+        }
+        let seen = self.last().iter().rev().find(|seen| seen.user == user).cloned();
+        seen.map(|seen| SeenServers { is_late, ..seen })
+    }
+
+    /// Examines the servers, and keeps what is seen. Reads the user through each of them, unless that was done less than
     /// [`READ_EVERY`] ago.
-    pub(super) async fn of(&self, servers: &Servers, database: &dyn Database, user: Option<u64>) -> SeenServers {
+    async fn look(&self, servers: &Servers, database: &dyn Database, user: Option<u64>) {
         let views = servers.look(user).await;
-        let Some(id) = user else { return SeenServers { user, row: None, views, reads: Arc::default() } };
-        let reads = self.reads(servers, database, id).await;
-        let row = row(database, id).await.ok().flatten();
-        SeenServers { user, row, views, reads }
+        let (reads, row) = match user {
+            Some(id) => (self.reads(servers, database, id).await, row(database, id).await.ok().flatten()),
+            None => (Arc::default(), None),
+        };
+        let seen = SeenServers { user, row, views, reads, at: Instant::now(), is_late: false };
+        let mut last = self.last();
+        last.retain(|other| other.user != user);
+        if last.len() >= OBSERVED_MAX {
+            last.pop_front();
+        }
+        last.push_back(seen);
+    }
+
+    /// A poisoned lock is usable: what is seen is put in whole.
+    fn last(&self) -> std::sync::MutexGuard<'_, VecDeque<SeenServers>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn reads(&self, servers: &Servers, database: &dyn Database, id: u64) -> Arc<Vec<(ServerName, LastRead)>> {
         // Held while the user is read: tabs that show the same user share its reads.
-        let mut all = self.0.lock().await;
+        let mut all = self.observed.lock().await;
         let before = all.iter().position(|observed| observed.user == id).and_then(|at| all.remove(at));
         if let Some(observed) = before.as_ref().filter(|observed| observed.read_at.elapsed() < READ_EVERY) {
             let reads = Arc::clone(&observed.reads);

@@ -10,16 +10,18 @@ pub(super) enum Tab {
     Live,
     Cache,
     Servers,
+    Runs,
     Race,
     Faults,
     Audit,
 }
 
 impl Tab {
-    pub(super) const ALL: [(Self, &'static str, &'static str); 6] = [
+    pub(super) const ALL: [(Self, &'static str, &'static str); 7] = [
         (Self::Live, "/", "Live"),
         (Self::Cache, "/cache", "Cache browser"),
         (Self::Servers, "/servers", "Servers"),
+        (Self::Runs, "/runs", "Runs"),
         (Self::Race, "/race", "Races"),
         (Self::Faults, "/faults", "Faults"),
         (Self::Audit, "/audit", "Audit"),
@@ -30,6 +32,7 @@ impl Tab {
             Self::Live => "live",
             Self::Cache => "cache",
             Self::Servers => "servers",
+            Self::Runs => "runs",
             Self::Race => "race",
             Self::Faults => "faults",
             Self::Audit => "audit",

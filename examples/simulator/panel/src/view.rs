@@ -3,6 +3,7 @@
 mod audit;
 mod cache;
 mod charts;
+pub(super) mod compare;
 mod connector;
 mod context;
 mod demo;
@@ -13,11 +14,14 @@ mod frame;
 mod freshness;
 mod guide;
 pub(super) mod icon;
+pub(super) mod kept;
 mod load;
 pub(super) mod past;
 mod pipeline;
+mod plot;
 pub(super) mod race;
 mod servers;
+mod sweep;
 mod text;
 mod tokens;
 mod top;
@@ -41,6 +45,13 @@ pub(super) fn whole_race(context: &PageContext<'_>, content: Markup) -> Markup {
     frame::whole(context, &parts)
 }
 
+/// Renders a whole page of kept runs around its content.
+pub(super) fn whole_runs(context: &PageContext<'_>, content: Markup) -> Markup {
+    let mut parts = parts(context);
+    parts.push(("runs", content));
+    frame::whole(context, &parts)
+}
+
 /// Renders the parts of a page, by name.
 pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     let mut parts = vec![
@@ -60,6 +71,8 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
         ]),
         Tab::Servers => parts.push(("servers", servers::servers(context))),
         Tab::Cache => parts.push(("cache", cache::cache(context))),
+        // The rest of its pages is rendered by their handlers.
+        Tab::Runs => parts.push(("sweep", sweep::sweep(context))),
         // The handler of the page renders it: it is not pushed.
         Tab::Race => {}
         Tab::Faults => parts.extend([("pipeline", pipeline::pipeline(context)), ("faults", faults::faults(context))]),

@@ -51,6 +51,18 @@ pub(super) enum Origin {
     Unknown,
 }
 
+/// Which of the API's caches reads go through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// The one that follows the mode.
+    #[default]
+    Plain,
+    /// The one that goes by age, and serves an expired value while it loads it again.
+    Revalidating,
+    /// The one that goes by age, with entries of this lifetime.
+    Aged(Duration),
+}
+
 /// A complete response to a read.
 #[derive(Clone, Debug)]
 pub struct ReadAnswer {
@@ -73,7 +85,7 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     /// The query of every read.
-    query: &'static str,
+    query: String,
 }
 
 impl Client {
@@ -97,12 +109,17 @@ impl Client {
             .default_headers(headers)
             .build()
             .map_err(|error| CliError::new(root_cause(&error)))?;
-        Ok(Self { http, base: target.url.clone(), query: "" })
+        Ok(Self { http, base: target.url.clone(), query: String::new() })
     }
 
-    /// Reads through the API's cache that serves an expired value while it loads it again.
-    pub(super) fn revalidating(self) -> Self {
-        Self { query: "?revalidate=true", ..self }
+    /// Sends reads through the cache that `reads` names.
+    pub(super) fn reading(self, reads: Reads) -> Self {
+        let query = match reads {
+            Reads::Plain => String::new(),
+            Reads::Revalidating => "?revalidate=true".to_owned(),
+            Reads::Aged(ttl) => format!("?ttl_ms={}", ttl.as_millis()),
+        };
+        Self { query, ..self }
     }
 
     /// Returns `count` rows whose addresses begin with `prefix`, sorted by id. Creates missing ones.
@@ -220,6 +237,16 @@ impl Client {
         }
         let view: Pipeline = self.json(self.http.get(format!("{}/pipeline", self.base))).await.ok()?;
         Some(view.built_with)
+    }
+
+    /// Returns where the API reads changes from, `None` if it does not say.
+    pub async fn source(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Pipeline {
+            source: String,
+        }
+        let view: Pipeline = self.json(self.http.get(format!("{}/pipeline", self.base))).await.ok()?;
+        Some(view.source)
     }
 
     /// Returns the mode in force.

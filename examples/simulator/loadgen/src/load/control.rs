@@ -7,7 +7,7 @@ use simulator_cli::CliError;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::client::Target;
+use super::client::{Reads, Target};
 use super::engine::{self, Job};
 use super::outcome::LoadResult;
 use super::plan::LoadPlan;
@@ -80,7 +80,7 @@ impl LoadControl {
         let permit = Arc::clone(&self.place).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
         let (target, prefix) = (self.target.clone(), PREFIX.to_owned());
-        let job = Job { target, plan, prefix, removes_rows: false, shown_within: None, revalidates: false };
+        let job = Job { target, plan, prefix, removes_rows: false, shown_within: None, reads: Reads::Plain };
         self.last().stop = stop.clone();
         // Set here so that a caller that reads the progress right after the start sees it.
         self.progress.send_modify(|progress| {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, Counters, Target};
+use super::client::{Client, Counters, Reads, Target};
 use super::field::{Field, Rows};
 use super::keys::run_number;
 use super::outcome::{Circumstances, LoadResult};
@@ -40,8 +40,8 @@ pub struct Job {
     pub removes_rows: bool,
     /// Maximum wait until new rows can be read, because loads may read a replica that lags; `None` to begin at once.
     pub shown_within: Option<Duration>,
-    /// Whether reads go through the API's cache that serves an expired value while it loads it again.
-    pub revalidates: bool,
+    /// Which of the API's caches reads go through.
+    pub reads: Reads,
 }
 
 /// Runs a job. Cancelling `stop` ends it early; the result then covers what was measured so far.
@@ -63,10 +63,8 @@ pub async fn run(
             ..LoadProgress::default()
         };
     });
-    let mut client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
-    if job.revalidates {
-        client = client.revalidating();
-    }
+    let client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
+    let client = client.reading(job.reads);
     let result = with_rows(&client, job, stop, progress).await;
     if job.removes_rows {
         client.remove_all(&job.prefix).await;

@@ -121,7 +121,15 @@ impl PlanFlags {
     /// # Errors
     /// A line that names the flag that cannot be used.
     pub fn plan(&self) -> Result<LoadPlan, CliError> {
-        let length = time("--duration", self.duration.as_deref())?;
+        self.plan_of(None)
+    }
+
+    /// As [`plan`](Self::plan), with another default length.
+    ///
+    /// # Errors
+    /// A line that names the flag that cannot be used.
+    pub fn plan_of(&self, default_length: Option<Duration>) -> Result<LoadPlan, CliError> {
+        let length = time("--duration", self.duration.as_deref())?.or(default_length);
         let mut plan = match &self.preset {
             Some(name) => preset(name)?.plan(self.rate, length),
             None => {

@@ -34,12 +34,12 @@ pub mod threshold;
 use std::process::ExitCode;
 
 pub use built_with::BuiltWith;
-pub use client::{Client, ModeView, Row, Target};
+pub use client::{Client, ModeView, Reads, Row, Target};
 pub use control::{LoadControl, StartError, spawn};
 pub use engine::{Job, run as execute};
 pub use flags::{LoadFlags, PlanFlags};
 pub use outcome::LoadResult;
-pub use output::{OutputFlags, Shown, print};
+pub use output::{OutputFlags, Shown, print, save_json};
 pub use plan::LoadPlan;
 pub use preset::{PRESETS, list as list_presets};
 pub use progress::LoadProgress;

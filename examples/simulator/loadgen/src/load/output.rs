@@ -60,14 +60,23 @@ impl OutputFlags {
             write("--hgrm", file, &text)?;
         }
         if let Some(file) = &self.json {
-            // Results are plain structs, which always serialize.
-            write("--json", file, &format!("{}\n", serde_json::to_string(result).unwrap_or_default()))?;
+            prints_text &= !save_json(file, result)?;
         }
         if prints_text {
             print(text);
         }
         Ok(())
     }
+}
+
+/// Writes a result as JSON. Returns true if it went to standard output.
+///
+/// # Errors
+/// A line that names the file that cannot be written.
+pub fn save_json(file: &Path, result: &impl Serialize) -> Result<bool, CliError> {
+    // Results are plain structs, which always serialize.
+    write_to("--json", file, &format!("{}\n", serde_json::to_string(result).unwrap_or_default()))?;
+    Ok(is_stdout(file))
 }
 
 fn is_stdout(file: &Path) -> bool {

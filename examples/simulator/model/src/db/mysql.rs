@@ -68,7 +68,7 @@ impl Database for Mysql {
         match self.run(async |connection: &mut Conn| users::create(connection, id, input).await).await {
             // Some servers assign the last id again and again.
             Err(DbError::IdTaken) if id.is_none() => Err(DbError::NoIdLeft),
-            created => created,
+            created => created?.ok_or(DbError::NoIdLeft),
         }
     }
 

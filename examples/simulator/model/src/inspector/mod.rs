@@ -18,7 +18,6 @@ use cachefront::inspect::{Finding, Pass, Watch};
 use cachefront::source::ChangeSource;
 use cachefront::store::Store;
 use cachefront::{BoxError, Clock, Error, ErrorKind, InspectSettings, StoreKey, Timestamp};
-use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -189,7 +188,7 @@ impl Inspector {
     /// caller ran one within that second.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
-            if self.interest.wait().now_or_never().is_none() {
+            if !self.interest.is_present() {
                 self.inner.pause();
             }
             tokio::select! {
@@ -246,6 +245,7 @@ impl Inspector {
         let row = self.rows.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
         self.caches.users.invalidate(&id).await?;
         self.caches.revalidating.invalidate(&id).await?;
+        self.caches.aged.invalidate(id).await?;
         let addresses = cached.into_iter().chain(row).map(EmailKey::new);
         self.caches.by_email.invalidate_many(addresses).await
     }

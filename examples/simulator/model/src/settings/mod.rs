@@ -4,6 +4,7 @@ mod caches;
 mod flags;
 mod kafka;
 mod lookup;
+mod runs;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ pub use caches::{BuiltWith, CacheOptions};
 pub use flags::Flags;
 pub use kafka::{Kafka, Source};
 use lookup::{Lookup, http_url};
+pub use runs::RunSettings;
 use simulator_cli::{CliError, Environment, SecretString};
 
 use tokio::time::Instant;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub caches: CacheOptions,
     /// How many app servers this process plays, from one.
     pub servers: usize,
+    /// The runs that the panel keeps.
+    pub runs: RunSettings,
     pub api_addr: String,
     pub ui_addr: String,
     pub consumer_addr: Option<String>,
@@ -90,6 +94,7 @@ impl Settings {
             mode: lookup.mode(flags)?,
             caches: lookup.caches(flags)?,
             servers: lookup.servers(flags)?,
+            runs: lookup.runs(flags)?,
             api_addr,
             ui_addr: lookup.address("CACHEFRONT_UI_ADDR", &flags.ui_addr)?.unwrap_or("127.0.0.1:8501".into()),
             consumer_addr: lookup.address("CACHEFRONT_CONSUMER_ADDR", &flags.consumer_addr)?,
@@ -123,9 +128,9 @@ impl Lookup<'_> {
         let on_servers = flags.stack || mysql_url.is_some() || needs_servers;
         let source = self.source(flags)?;
         if !on_servers {
-            let data_dir = self.text("CACHEFRONT_DATA_DIR", &flags.data_dir).unwrap_or("./.cachefront".into());
+            let data_dir = self.data_dir(flags);
             // Without servers, the default is the source that shows the whole pipeline.
-            return Ok(Backend::Embedded { data_dir: data_dir.into(), source: source.unwrap_or(Source::Kafka) });
+            return Ok(Backend::Embedded { data_dir, source: source.unwrap_or(Source::Kafka) });
         }
         let source = source.unwrap_or(Source::Binlog);
         let redis_url = self.text("CACHEFRONT_REDIS_URL", &flags.redis_url).unwrap_or(REDIS_URL_DEFAULT.into());

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cachefront::store::Store;
-use futures_util::FutureExt;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +50,7 @@ impl Writes {
             match store.bus().subscribe().await {
                 Ok(mut reader) => {
                     self.set_watching(true);
-                    while self.viewers.wait().now_or_never().is_some() {
+                    while self.viewers.is_present() {
                         match tokio::time::timeout(CHECK_EVERY, reader.next()).await {
                             Ok(Ok(reads)) => reads.iter().for_each(|read| self.arrived(&read.message)),
                             Ok(Err(_)) => break,

@@ -120,3 +120,22 @@ fn an_invalidation_and_a_read_may_be_noted_before_the_event() {
     }
     assert_eq!(writes.latest(usize::MAX).len(), WRITES_MAX);
 }
+
+#[test]
+fn early_invalidations_are_bounded_by_their_size_too() {
+    let of = |keys: usize| Arrival { keys: vec!["users:1234567".into(); keys], ..arrival(1, "") };
+    let mut arrivals = Arrivals::default();
+    for _ in 0..40 {
+        arrivals.keep(of(2_000));
+    }
+    let sum = |arrivals: &Arrivals| arrivals.all.iter().map(Arrival::bytes).sum::<usize>();
+    assert!((15..40).contains(&arrivals.all.len()), "{}", arrivals.all.len());
+    assert!(arrivals.bytes <= EARLY_BYTES_MAX && arrivals.bytes == sum(&arrivals));
+    let before = arrivals.all.len();
+    arrivals.keep(of(100_000));
+    assert_eq!(arrivals.all.len(), before, "one that is too large drops no other");
+    for _ in 0..EARLY_MAX + 5 {
+        arrivals.keep(of(1));
+    }
+    assert_eq!((arrivals.all.len(), arrivals.bytes), (EARLY_MAX, sum(&arrivals)));
+}

@@ -24,6 +24,14 @@ pub(super) struct Arrival {
     pub(super) keys: Vec<Box<str>>,
 }
 
+impl Arrival {
+    /// Returns its size in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let keys = self.keys.iter().map(|key| size_of::<Box<str>>() + key.len());
+        size_of::<Self>() + keys.sum::<usize>()
+    }
+}
+
 /// A read by id that was served by the store or loaded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Read {

@@ -123,8 +123,8 @@ async function submitted(event) {
 let asked = null;
 
 function ask(button) {
-  const { ask: title, text, note, yes: word, action, body } = button.dataset;
-  asked = { action, body };
+  const { ask: title, text, note, yes: word, action, body, then } = button.dataset;
+  asked = { action, body, then };
   byId("ask-title").textContent = title;
   byId("ask-text").textContent = text ?? "";
   byId("ask-note").textContent = note ?? "";
@@ -147,6 +147,7 @@ async function yes() {
   if (!said) return;
   if (said.ok) {
     byId("ask").close();
+    if (asked.then) return location.assign(asked.then);
     say(said.message, true);
   } else {
     complain("ask", said.message);

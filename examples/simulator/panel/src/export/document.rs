@@ -1,17 +1,22 @@
 //! The contents of the export. A change that programs have to know of raises [`VERSION`].
 
 use cachefront::OnLag;
+use loadgen::record::RunRecord;
 use serde_json::{Map, Value, json};
 use simulator_model::domain::rfc3339;
 use simulator_model::writes::WRITES_MAX;
 
 use crate::activity::{ActivityEntry, What};
+use crate::archive::{KeptRun, Listing};
 use crate::panel::Panel;
 use crate::past::PastMoment;
 
 /// The name and the version of the file's form.
 const SCHEMA: &str = "cachefront-simulator-export";
 const VERSION: u32 = 1;
+
+/// Maximum number of kept runs in the file, the newest ones: with 20 KB for a sweep, they take at most a quarter of it.
+const RUNS_MAX: usize = 50;
 
 /// The whole file.
 #[derive(Debug)]
@@ -24,7 +29,7 @@ pub(super) struct Document {
 
 impl Document {
     /// Collects what is known now.
-    pub(super) fn of(panel: &Panel) -> Self {
+    pub(super) fn of(panel: &Panel, kept: &Listing) -> Self {
         let (api, moment) = (&panel.api, panel.live.current());
         let mut events: Vec<Value> = panel.live.chronicle.latest(usize::MAX).iter().map(event).collect();
         events.reverse();
@@ -43,7 +48,7 @@ impl Document {
             ("charts", json!(panel.live.gauges.history())),
             // Hop by hop, the newest first.
             ("writes", json!(api.writes.latest(WRITES_MAX))),
-            ("runs", runs(panel)),
+            ("runs", runs(panel, kept)),
         ];
         Self { facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(), events }
     }
@@ -121,7 +126,7 @@ fn event(entry: &ActivityEntry) -> Value {
 }
 
 /// The last results. The reports of the experiment have downloads of their own.
-fn runs(panel: &Panel) -> Value {
+fn runs(panel: &Panel, kept: &Listing) -> Value {
     let (load, experiment) = (panel.runs.results.load(), panel.runs.results.experiment());
     let experiment = experiment.as_deref().map(|kept| {
         json!({
@@ -132,7 +137,20 @@ fn runs(panel: &Panel) -> Value {
             "pairs": kept.pairs,
         })
     });
-    json!({ "load": load.as_deref(), "experiment": experiment })
+    let left_out = kept.runs.len().saturating_sub(RUNS_MAX);
+    json!({
+        "load": load.as_deref(),
+        "experiment": experiment,
+        "kept": kept.runs.iter().take(RUNS_MAX).map(figures).collect::<Vec<_>>(),
+        "kept_left_out": left_out,
+    })
+}
+
+/// A kept run without the curves of its measurements, which are most of its size.
+fn figures(run: &KeptRun) -> Value {
+    let mut record = RunRecord::clone(&run.record);
+    record.measurements.iter_mut().for_each(|one| one.curve.clear());
+    json!({ "id": run.id, "record": record })
 }
 
 #[cfg(test)]

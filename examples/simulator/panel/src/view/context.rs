@@ -25,7 +25,7 @@ pub(crate) struct PageContext<'a> {
     pub(crate) keys: Option<&'a Keys>,
     /// For the audit page; `None` if the list cannot be read.
     pub(crate) audit: Option<&'a [AuditEntry]>,
-    /// For the page of the app servers; `None` if they could not be read in time.
+    /// For the page of the app servers, as they were last known; `None` if they never were.
     pub(crate) servers: Option<&'a SeenServers>,
     /// The session of the user who views the page.
     pub(crate) reader: &'a Session,

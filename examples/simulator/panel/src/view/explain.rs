@@ -13,7 +13,7 @@ struct Text {
     more: (&'static str, &'static str),
 }
 
-const TEXTS: [Text; 12] = [
+const TEXTS: [Text; 15] = [
     Text {
         card: "verdict",
         text: "Every cached entry is compared with its row. Stale means that a reader is served an old value.",
@@ -74,6 +74,24 @@ const TEXTS: [Text; 12] = [
         card: "faults",
         text: "Each switch breaks one part on purpose. Watch the verdict and the {watermark}: proofs end before a proof is wrong.",
         more: ("simulator.md", "faults"),
+    },
+    Text {
+        card: "sweep",
+        text: "The same seeded requests for each lifetime of entries (TTL), and in CDC mode: a longer TTL saves database reads, and \
+               serves older values. A TTL above the length of one measurement never expires in it, and the result says so.",
+        more: ("simulator.md", "the sweep"),
+    },
+    Text {
+        card: "kept",
+        text: "Every load, A/B run and sweep that has ended, with its key figures. Choose a measurement as A and one as B to see \
+               their differences; the address of the comparison can be shared.",
+        more: ("simulator.md", "kept runs"),
+    },
+    Text {
+        card: "compare",
+        text: "Each figure of both measurements, how much B differs from A, and their curves over the same seconds. Only if the \
+               loads and the seeds are the same is a difference one of the cache.",
+        more: ("simulator.md", "kept runs"),
     },
     Text {
         card: "audit",

@@ -32,6 +32,7 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                         Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),
                         Tab::Servers => (super::servers::page(context, part("servers"))),
+                        Tab::Runs => @if let Some(markup) = part("runs") { (markup) },
                         Tab::Race => @if let Some(markup) = part("race") { (markup) },
                         Tab::Faults => (faults(&part)),
                         Tab::Audit => section.card aria-labelledby="h-audit" { (explained("audit", &part)) },

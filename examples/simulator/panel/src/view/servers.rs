@@ -6,7 +6,7 @@ use simulator_model::servers::{ServerRead, ServerView, TierState};
 
 use super::context::PageContext;
 use super::icon::icon;
-use super::text::{millis, short};
+use super::text::{countdown, millis, short};
 use crate::servers::{COUNTED, Compared, LastRead, SeenServers};
 
 const TEXT: &str = "Each server is the library's cache with its own memory (local tier) and its own subscription to the bus, over one \
@@ -41,9 +41,10 @@ pub(super) fn servers(context: &PageContext<'_>) -> Markup {
         return one_server(context);
     }
     let Some(seen) = context.servers else {
-        return html! { div.empty data-empty="late" { p { b { "The servers could not be read in time." } } p.m { "It is tried again by itself." } } };
+        return html! { div.empty data-empty="late" { p { b { "Waiting for the store: it has not said yet what the servers have." } } p.m { "The page shows it as soon as it does." } } };
     };
     html! {
+        @if seen.is_late { p.pad.warn data-late { "The store is slow. This is from " (countdown(seen.at.elapsed())) " ago; the page waits for what is newer." } }
         (observed(context, seen))
         div.servers { @for view in &seen.views { (server(context, seen, view)) } }
     }

@@ -118,8 +118,8 @@ fn line(context: &PageContext<'_>, row: &UserRow) -> Markup {
                     aria-label=(format!("Compare user {id} with the database")) { (icon("chev")) }
             }
             td.c1.mono { (id) }
-            td.c2 data-l="in database" { (database_name(row)) (status(row.database.as_ref(), None)) }
-            td.c3 data-l="in cache" { (cached_name(row)) (status(row.cached.as_ref(), row.database.as_ref())) }
+            td.c2 data-l="in database" { span.named { span.cut { (database_name(row)) } (status(row.database.as_ref(), None)) } }
+            td.c3 data-l="in cache" { span.named { span.cut { (cached_name(row)) } (status(row.cached.as_ref(), row.database.as_ref())) } }
             td.c4 { (chip(row.state)) }
             td.c5 data-l="TTL left" { (ttl(context, row)) }
             td.c6 data-l="tier" { (tier(row.tier)) }

@@ -4,7 +4,7 @@ use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, FromRowError, Row, TxOpts};
 
 use super::executed::written;
-use crate::domain::{Seek, Status, User, UserInput, Written, pattern};
+use crate::domain::{CHOSEN_ID_MAX, Seek, Status, User, UserInput, Written, pattern};
 
 /// A user's columns. The session's time zone is UTC.
 const COLUMNS: &str = "id, name, email, DATE_FORMAT(updated_at, '%Y-%m-%dT%H:%i:%s.%fZ'), status";
@@ -16,22 +16,27 @@ impl FromRow for User {
     }
 }
 
+/// Returns `None` if the id would be above [`CHOSEN_ID_MAX`]: then nothing was added.
 pub(super) async fn create(
     connection: &mut Conn,
     id: Option<u64>,
     input: &UserInput,
-) -> mysql_async::Result<Written<User>> {
+) -> mysql_async::Result<Option<Written<User>>> {
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
     let insert = "INSERT INTO users (id, name, email, status) VALUES (?, ?, ?, ?)";
     let status = input.status.unwrap_or_default().as_str();
     transaction.exec_drop(insert, (id, &input.name, &input.email, status)).await?;
     // The server names only an id that it has assigned.
     let id = id.or(transaction.last_insert_id()).unwrap_or_default();
+    if id > CHOSEN_ID_MAX {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
     let user = transaction.exec_first(format!("SELECT {COLUMNS} FROM users WHERE id = ?"), (id,)).await?;
     let executed = executed(&mut transaction).await?;
     transaction.commit().await?;
     let user: User = user.ok_or_else(|| mysql_async::Error::Other("the row just inserted is not there".into()))?;
-    Ok(written(connection, user, &executed).await)
+    Ok(Some(written(connection, user, &executed).await))
 }
 
 pub(super) async fn update(

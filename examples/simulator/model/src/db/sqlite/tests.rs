@@ -4,6 +4,7 @@ use cachefront::clock::SystemClock;
 use rusqlite::Connection;
 
 use super::*;
+use crate::domain::CHOSEN_ID_MAX;
 
 fn database() -> (tempfile::TempDir, Sqlite) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -144,13 +145,17 @@ async fn the_mode_is_kept_and_the_environment_wins_once() {
 #[tokio::test]
 async fn the_last_id_is_given_once_and_then_there_is_none() {
     let (_directory, database) = database();
-    stranger(&database)
-        .execute_batch(&format!("INSERT INTO users (id, name, email) VALUES ({}, 'A', 'a@x')", i64::MAX - 1))
-        .expect("a row");
-    assert_eq!(database.create(None, &input("B", "b@x")).await.expect("created").value.id, i64::MAX.unsigned_abs());
+    assert_eq!(database.create(Some(CHOSEN_ID_MAX - 1), &input("A", "a@x")).await.expect("created").value.name, "A");
+    assert_eq!(database.create(None, &input("B", "b@x")).await.expect("created").value.id, CHOSEN_ID_MAX);
     assert!(matches!(database.create(None, &input("C", "b@x")).await, Err(DbError::NoIdLeft | DbError::EmailTaken)));
     assert!(matches!(database.create(None, &input("C", "c@x")).await, Err(DbError::NoIdLeft)));
-    assert_eq!(database.list(0, 10).await.expect("a list").len(), 2);
+    // Another program uses the last id that there is.
+    stranger(&database)
+        .execute_batch(&format!("INSERT INTO users (id, name, email) VALUES ({}, 'D', 'd@x')", i64::MAX))
+        .expect("a row");
+    assert!(matches!(database.create(None, &input("C", "c@x")).await, Err(DbError::NoIdLeft)));
+    assert_eq!(database.create(Some(7), &input("C", "c@x")).await.expect("a free one").value.id, 7);
+    assert_eq!(database.list(0, 10).await.expect("a list").len(), 4);
 }
 
 #[tokio::test]

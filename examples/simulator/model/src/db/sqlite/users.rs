@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ErrorCode, Row, Transaction, TransactionBehavior, params};
 
 use super::file::head;
-use crate::domain::{Seek, Status, User, UserInput, pattern, rfc3339_of};
+use crate::domain::{CHOSEN_ID_MAX, Seek, Status, User, UserInput, pattern, rfc3339_of};
 
 /// What became of a new user.
 pub(super) enum Created {
@@ -12,6 +12,9 @@ pub(super) enum Created {
     IdTaken,
     NoIdLeft,
 }
+
+/// [`CHOSEN_ID_MAX`] as SQLite has it.
+const ID_MAX: i64 = CHOSEN_ID_MAX.cast_signed();
 
 pub(super) fn create(
     connection: &mut Connection,
@@ -35,6 +38,10 @@ pub(super) fn create(
             return Ok(Created::NoIdLeft);
         }
         inserted => drop(inserted?),
+    }
+    if transaction.last_insert_rowid() > ID_MAX {
+        // Rolled back: the next one is as it was.
+        return Ok(Created::NoIdLeft);
     }
     let user = one(&transaction, transaction.last_insert_rowid())?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let seq = head(&transaction)?;

@@ -1,0 +1,199 @@
+//! The progress and the result of a sweep.
+
+use std::time::Duration;
+
+use super::plan::SweepPlan;
+use crate::load::report::frame::span;
+use crate::load::{BuiltWith, LoadProgress};
+use crate::modes::Ended;
+use crate::record::{Measurement, RunKind, RunRecord};
+
+/// Phase of a sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SweepPhase {
+    /// No sweep was started yet.
+    #[default]
+    Idle,
+    /// Switching the mode.
+    Switching,
+    Running,
+    /// Restoring the original mode.
+    Restoring,
+    Finished,
+    /// Stopped early: there is nothing to compare.
+    Stopped,
+    /// The sweep failed; `message` says why.
+    Failed,
+}
+
+impl SweepPhase {
+    /// Returns true while a sweep is in progress, so that no other run can start.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Switching | Self::Running | Self::Restoring)
+    }
+}
+
+/// A snapshot of a sweep.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SweepProgress {
+    pub phase: SweepPhase,
+    /// Number of the measurement, from 1, and how many there are.
+    pub part: (u64, u64),
+    /// What is measured, such as `TTL 5 s, seed 43`.
+    pub name: String,
+    pub elapsed_ms: u64,
+    /// Time until the end of all measurements, not counting mode switches.
+    pub left_ms: u64,
+    /// Progress of the current measurement.
+    pub load: LoadProgress,
+    /// Start of the last finished sweep, as in its record.
+    pub finished_at: Option<String>,
+    /// Why it failed, or what the user has to do.
+    pub message: Option<String>,
+}
+
+impl SweepProgress {
+    /// Formats one line for a terminal.
+    pub(super) fn line(&self) -> String {
+        let (part, parts) = self.part;
+        match self.phase {
+            SweepPhase::Running => format!("{part}/{parts} {}: {}", self.name, self.load.line()),
+            SweepPhase::Restoring => "putting the mode back".to_owned(),
+            _ => format!("{part}/{parts} {}: switching the mode", self.name),
+        }
+    }
+}
+
+/// The complete result of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepResult {
+    /// When the first measurement began, in RFC 3339.
+    pub started_at: String,
+    pub plan: SweepPlan,
+    /// True if the mode did not change, all requests were sent, and reads could be judged, in every measurement.
+    pub valid: bool,
+    /// Reservations about the numbers.
+    pub notes: Vec<String>,
+    pub verdict: String,
+    /// The restored mode, or why it could not be restored and what to do.
+    pub restored: Result<String, String>,
+    /// How the caches are built; `None` if the API does not say.
+    pub caches: Option<BuiltWith>,
+    /// Where the API reads changes from; `None` if it does not say.
+    pub source: Option<String>,
+    /// All measurements in their order: by seed and lifetime, and those in CDC mode last.
+    pub parts: Vec<Measurement>,
+}
+
+/// Formats a lifetime: `1 s`, `250 ms`.
+pub fn lifetime(ttl_ms: u64) -> String {
+    match ttl_ms {
+        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+/// Names a measurement without its seed: `TTL 5 s`, `CDC`.
+pub fn name(ttl_ms: Option<u64>) -> String {
+    ttl_ms.map_or("CDC".to_owned(), |ttl_ms| format!("TTL {}", lifetime(ttl_ms)))
+}
+
+/// Returns the mean, the lowest and the highest of what the seeds of one lifetime measured; `None` if nothing was measured.
+pub fn spread(
+    parts: &[Measurement],
+    ttl_ms: Option<u64>,
+    of: impl Fn(&Measurement) -> Option<f64>,
+) -> Option<[f64; 3]> {
+    let known: Vec<f64> = parts.iter().filter(|part| part.ttl_ms == ttl_ms).filter_map(of).collect();
+    let mean = known.iter().sum::<f64>() / known.len() as f64;
+    let low = known.iter().copied().reduce(f64::min)?;
+    Some([mean, low, known.iter().copied().reduce(f64::max)?])
+}
+
+impl SweepResult {
+    /// `ended` has the start of the first measurement, the measurements, and reservations about the mode.
+    pub(super) fn new(plan: SweepPlan, ended: Ended<(String, Vec<Measurement>, Vec<String>)>) -> Self {
+        let Ended { work: (started_at, parts, mut notes), caches, source, restored } = ended;
+        notes.extend(parts.iter().flat_map(reservations));
+        let valid = notes.is_empty();
+        notes.extend(restored.as_ref().err().cloned());
+        notes.extend(unexpired(&plan));
+        let verdict = verdict(&plan, &parts);
+        Self { started_at, plan, valid, notes, verdict, restored, caches, source, parts }
+    }
+}
+
+impl SweepResult {
+    /// Returns the form in which the sweep is kept. `source` says where changes were read from.
+    pub fn record(&self, source: &str) -> RunRecord {
+        RunRecord {
+            verdict: self.verdict.clone(),
+            notes: self.notes.clone(),
+            measurements: self.parts.clone(),
+            ..RunRecord::new(RunKind::Sweep, &self.started_at, source, &self.plan.load)
+        }
+    }
+}
+
+fn reservations(part: &Measurement) -> Vec<String> {
+    let (name, figures, mut notes) = (name(part.ttl_ms), &part.figures, Vec::new());
+    if figures.dropped > 0 {
+        notes.push(format!(
+            "{name}, seed {}: {} requests could not be sent in time, so its latencies are those of a lower rate.",
+            part.seed, figures.dropped
+        ));
+    }
+    if figures.judged == 0 {
+        notes
+            .push(format!("{name}, seed {}: no read could be judged, so nothing is known about staleness.", part.seed));
+    }
+    notes
+}
+
+/// Says what the length of a measurement means for the lifetimes that it does not reach.
+fn unexpired(plan: &SweepPlan) -> Option<String> {
+    let length = plan.load.length();
+    let beyond: Vec<String> = plan.ttls.iter().filter(|ttl| **ttl > length).map(|ttl| lifetime(millis(*ttl))).collect();
+    if beyond.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "One measurement takes {}: no entry with a TTL of {} expires in it. What is shown for it is a cache that is {} old: in lasting \
+         operation its stale reads are more and older.",
+        lifetime(millis(length)),
+        beyond.join(" or "),
+        lifetime(millis(length)),
+    ))
+}
+
+fn verdict(plan: &SweepPlan, parts: &[Measurement]) -> String {
+    let of = |ttl_ms: Option<u64>| {
+        let stale = spread(parts, ttl_ms, |part| part.figures.stale_percent());
+        let loads = spread(parts, ttl_ms, |part| part.figures.database_loads);
+        let stale = stale.map_or("not judged".to_owned(), |[mean, ..]| format!("{mean:.2} % of reads stale"));
+        let loads = loads.map_or(String::new(), |[mean, ..]| format!(" and {mean:.1} database reads a second"));
+        format!("{}: {stale}{loads}", name(ttl_ms))
+    };
+    let ttls = [plan.ttls.first(), plan.ttls.last().filter(|_| plan.ttls.len() > 1)];
+    let mut sides: Vec<String> = ttls.into_iter().flatten().map(|ttl| of(Some(millis(*ttl)))).collect();
+    sides.push(of(None));
+    let late: u64 = parts.iter().filter(|part| part.ttl_ms.is_none()).map(|part| part.figures.stale_late).sum();
+    let cdc = spread(parts, None, |part| part.figures.window_max_ms);
+    let window =
+        cdc.map_or(String::new(), |[.., max]| format!(" The longest stale window in CDC mode was {}", span(max)));
+    let late = match (late, window.is_empty()) {
+        (_, true) => String::new(),
+        (0, false) => {
+            format!(", and no read was stale later than {:.0} ms after the write.", plan.load.grace.as_secs_f64() * 1e3)
+        }
+        (late, false) => format!(
+            ", and {late} reads were stale later than {:.0} ms after the write.",
+            plan.load.grace.as_secs_f64() * 1e3
+        ),
+    };
+    format!("{}.{window}{late}", sides.join("; "))
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
