@@ -28,10 +28,20 @@ pub(crate) struct Options {
     /// Fails if a ratio is worse by more than 15 % than in this report of a former run on this machine, twice.
     #[arg(long, value_name = "REPORT", conflicts_with = "scale")]
     against: Option<PathBuf>,
+    /// Only this: the times of other caches and the rates of other readers of the binary log beside cachefront's. Builds them, which
+    /// takes minutes.
+    #[arg(long, conflicts_with_all = ["quick", "only", "scale", "against"])]
+    peers: bool,
 }
+
+/// Programs that measure beside others' crates. Each is a workspace of its own.
+const PEERS: [&str; 2] = ["cache-peers", "log-peers"];
 
 /// Measures, prints the report and leaves it in `target/bench/latest.json`, or `scale.json`.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.peers {
+        return run_peers();
+    }
     let build = ["build", "--release", "--quiet", "--package", "cachefront-benches", "--bin", "bench"];
     if !exec::run(exec::cargo().args(build))?.success() {
         return Err(Failure::new("the program `bench` does not build"));
@@ -57,4 +67,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let status = exec::run(&mut command)?;
     drop(up);
     if status.success() { Ok(()) } else { Err(Failure::new(format!("the measurement failed ({status})"))) }
+}
+
+/// Runs the programs with peers, which print their reports.
+fn run_peers() -> Result<()> {
+    let up = stack::up()?;
+    for name in PEERS {
+        let manifest = format!("benches/{name}/Cargo.toml");
+        let mut command = exec::cargo();
+        command.args(["run", "--release", "--quiet", "--manifest-path", &manifest]).envs(&up.state.environment);
+        let status = exec::run(&mut command)?;
+        if !status.success() {
+            return Err(Failure::new(format!("the measurement of {name} failed ({status})")));
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,109 @@
+//! Hits in a process-local cache, one reader: nanoseconds of each.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crate::keys::COUNT;
+use crate::ours::{Ours, TTL};
+use crate::{Failure, Payload, Times, payload};
+
+const NAMES: [&str; 5] = ["cachefront", "quick_cache", "quick_cache_ttl", "moka_sync_ttl", "moka_future_ttl"];
+
+/// Number of keys of one call that fills.
+const FILL: usize = 500;
+
+/// A value with the end of its life, which bare quick_cache does not know.
+#[derive(Clone)]
+struct Timed {
+    value: Payload,
+    until: Instant,
+}
+
+struct Contenders {
+    ours: Ours,
+    quick: quick_cache::sync::Cache<u64, Payload>,
+    quick_ttl: quick_cache::sync::Cache<u64, Timed>,
+    moka_sync: moka::sync::Cache<u64, Payload>,
+    moka_future: moka::future::Cache<u64, Payload>,
+}
+
+impl Contenders {
+    async fn filled() -> Result<Self, Failure> {
+        let room = 2 * COUNT;
+        let places = usize::try_from(room)?;
+        let all = Self {
+            ours: Ours::new(Duration::ZERO).await?,
+            quick: quick_cache::sync::Cache::new(places),
+            quick_ttl: quick_cache::sync::Cache::new(places),
+            moka_sync: moka::sync::Cache::builder().max_capacity(room).time_to_live(TTL).build(),
+            moka_future: moka::future::Cache::builder().max_capacity(room).time_to_live(TTL).build(),
+        };
+        let ids: Vec<u64> = (0..COUNT).collect();
+        for ids in ids.chunks(FILL) {
+            all.ours.cache.get_many(ids).await?;
+        }
+        for id in ids {
+            all.quick.insert(id, payload(id));
+            all.quick_ttl.insert(id, Timed { value: payload(id), until: Instant::now() + TTL });
+            all.moka_sync.insert(id, payload(id));
+            all.moka_future.insert(id, payload(id)).await;
+        }
+        all.moka_sync.run_pending_tasks();
+        all.moka_future.run_pending_tasks().await;
+        Ok(all)
+    }
+
+    /// Reads all keys. Returns how many were hits.
+    async fn read(&self, contender: usize, keys: &[u64]) -> usize {
+        let mut hits = 0;
+        match NAMES[contender] {
+            "cachefront" => {
+                for key in keys {
+                    hits += usize::from(black_box(self.ours.cache.get(key).await.ok().flatten()).is_some());
+                }
+            }
+            "quick_cache" => {
+                for key in keys {
+                    hits += usize::from(black_box(self.quick.get(key)).is_some());
+                }
+            }
+            "quick_cache_ttl" => {
+                for key in keys {
+                    let timed = self.quick_ttl.get(key).filter(|timed| timed.until > Instant::now());
+                    hits += usize::from(black_box(timed.map(|timed| timed.value)).is_some());
+                }
+            }
+            "moka_sync_ttl" => {
+                for key in keys {
+                    hits += usize::from(black_box(self.moka_sync.get(key)).is_some());
+                }
+            }
+            _ => {
+                for key in keys {
+                    hits += usize::from(black_box(self.moka_future.get(key).await).is_some());
+                }
+            }
+        }
+        hits
+    }
+}
+
+/// Measures every cache with the same keys. Who begins changes every round, and the first round does not count.
+pub(crate) async fn measure(rounds: usize, keys: &[u64]) -> Result<Times, Failure> {
+    let contenders = Contenders::filled().await?;
+    let mut times = Times::new("ns per hit", &NAMES);
+    for round in 0..=rounds {
+        for turn in 0..NAMES.len() {
+            let contender = (round + turn) % NAMES.len();
+            let began = Instant::now();
+            let hits = contenders.read(contender, keys).await;
+            let nanos = began.elapsed().as_nanos() as f64;
+            if hits < keys.len() && contender == 0 {
+                return Err(format!("{} of {} reads of cachefront were no hits", keys.len() - hits, keys.len()).into());
+            }
+            times.note(round, contender, nanos / keys.len() as f64);
+        }
+    }
+    contenders.ours.stop().await;
+    Ok(times)
+}
