@@ -59,8 +59,8 @@ async fn a_sweep_is_run_and_two_measurements_are_compared_by_keyboard() {
     in_all_sizes(chrome, "sweep-result").await;
 
     // From the list: A is the first measurement, and B is moved by an arrow key.
-    chrome.click(".tabs a[href='/runs']").await;
-    chrome.has("[data-run] details", PATIENCE).await;
+    chrome.goto(&format!("{}/runs", scene.simulator.ui_url())).await;
+    chrome.has("[data-kind=sweep] summary", PATIENCE).await;
     tab_to(chrome, "[data-run] summary").await;
     chrome.press(ENTER).await;
     in_all_sizes(chrome, "runs").await;

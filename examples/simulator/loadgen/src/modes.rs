@@ -57,8 +57,8 @@ pub(crate) async fn with_modes<T, F>(
     target: Target,
     stop: &CancellationToken,
     stopped: &'static str,
-    work: impl FnOnce(Modes) -> F,
-    restoring: impl FnOnce(),
+    work: impl FnOnce(Modes) -> F + Send,
+    restoring: impl FnOnce() + Send,
 ) -> Result<Ended<T>, CliError>
 where
     T: Send + 'static,
@@ -131,7 +131,7 @@ impl Modes {
         name: &str,
         plan: &LoadPlan,
         reads: Reads,
-        follow: impl Fn(&LoadProgress),
+        follow: impl Fn(&LoadProgress) + Send + Sync,
     ) -> Result<LoadResult, CliError> {
         let job = Job {
             target: self.target.clone(),

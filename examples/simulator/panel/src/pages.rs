@@ -69,7 +69,7 @@ pub(super) async fn race_page(panel: &Panel, reader: &Session, content: Markup) 
 pub(super) async fn runs_page(
     panel: &Panel,
     reader: &Session,
-    content: impl FnOnce(&PageContext<'_>) -> Markup,
+    content: impl FnOnce(&PageContext<'_>) -> Markup + Send,
 ) -> Markup {
     refresh::fresh(panel).await;
     let wanted = QueryParameters::default();
