@@ -333,7 +333,7 @@ mod tests {
     /// All options of the driver's URLs: those that both connections have, those that are refused, and those that concern
     /// nothing that the source does.
     #[test]
-    fn every_option_of_a_url_has_an_effect_is_refused_or_concerns_nothing() {
+    fn each_option_of_a_url_is_honoured_refused_or_without_effect() {
         let opts = |options: &str| server(&format!("mysql://repl@db/{options}")).map(|server| server.opts[0].clone());
         let plain = opts("").expect("a server");
         for option in [

@@ -6,7 +6,7 @@ use cachefront::source::Checkpoint;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Rows of each statement, which is a transaction.
 const ROWS_PER_TRANSACTION: u64 = 100;

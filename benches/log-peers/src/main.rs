@@ -10,6 +10,7 @@
 //! one reader only, by its name, whose peak of memory is the process's. The report is JSON, on the standard output: medians and
 //! ranges, and cachefront's median over each peer's.
 
+mod failure;
 mod log;
 mod readers;
 
@@ -17,9 +18,8 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
+use crate::failure::Failure;
 use crate::log::Log;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The readers, by their names in the report. The first two are cachefront's.
 const READERS: [&str; 5] = ["cachefront_keys", "cachefront_values", "mysql_cdc", "rustcdc", "mysqlbinlog_raw"];

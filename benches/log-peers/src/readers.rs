@@ -13,7 +13,7 @@ use rustcdc::checkpoint::MysqlOffset;
 use rustcdc::source::Source;
 use rustcdc::{MysqlConnection, MysqlSourceConfig, Operation};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::log::Log;
 
 /// Reads the whole log by the reader of this name, and returns how long it took.

@@ -1,7 +1,7 @@
 //! Days and seconds since 1970 as the text that MySQL prints, in UTC. Every source must print alike, because the text can be
 //! part of a key.
 
-use crate::event::Text;
+use crate::event::text::Text;
 
 /// Seconds of a day.
 const DAY_SECONDS: i64 = 86_400;

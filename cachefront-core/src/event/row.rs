@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Blob, Text};
+use crate::event::text::{Blob, Text};
 
 /// A column's value, in the types that keys are made of.
 ///

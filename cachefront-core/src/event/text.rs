@@ -10,7 +10,7 @@ use std::ops::Deref;
 /// then, and so has a [`Value`](crate::event::Value).
 const TEXT_BYTES: usize = 30;
 
-/// Number of the most bytes that are stored in place: a BINARY(16), a hash of 20 bytes. [`Blob`] leaves room beside it for what
+/// Number of the most bytes that are stored in place: a BINARY(16), a hash of 20 bytes. [`Blob`] leaves room next to it for what
 /// tells the variants of a [`Value`](crate::event::Value) apart.
 const BLOB_BYTES: usize = 22;
 
