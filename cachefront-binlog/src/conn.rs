@@ -10,9 +10,10 @@
 //! | `?verify_ca=false` | TLS without a check of the certificate; the preflight warns |
 //! | `?verify_identity=false`, `?built_in_roots=false` | TLS without a check of the name; without the public CAs |
 //! | `?tcp_keepalive=60000`, `?tcp_nodelay=false` | options of the sockets; milliseconds of silence before TCP asks for a sign of life |
-//! | `?socket=/run/mysqld.sock`, `?compression=fast` | a socket of the file system; compressed packets |
+//! | `?socket=/run/mysqld.sock`, `?compression=fast` | a socket of the file system, without TLS; compressed packets |
 //! | `?enable_cleartext_plugin=true` | the server may ask for the password in clear |
 //! | `?max_allowed_packet=…` | refused: `event_bytes_max` is the setting |
+//! | `?secure_auth=false` | no effect: a weak hash of the password is never sent |
 //! | `?pool_min=…`, `?prefer_socket=…` and others | no effect: they are of pools, writes, prepared statements and idle sessions |
 //! | path | a database, which is ignored: the source reads all |
 //!
@@ -33,6 +34,9 @@ use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
 use crate::wire::{self, DriverResult, LogConn};
+
+/// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
+const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
 
 /// TLS settings in addition to those of the URL.
 #[derive(Clone, Debug, Default)]
@@ -103,11 +107,7 @@ impl Server {
         if user.is_empty() {
             return Err(invalid(format!("the URL of {address} names no user: mysql://user:password@host:3306/")));
         }
-        if each.iter().any(|opts| opts.max_allowed_packet().is_some()) {
-            return Err(invalid(format!(
-                "the URL of {address} has `max_allowed_packet`, which has no effect on the log: set `event_bytes_max` instead"
-            )));
-        }
+        each.iter().try_for_each(|opts| check(opts, tls, &address))?;
         let opts = each
             .into_iter()
             .map(|opts| {
@@ -122,6 +122,8 @@ impl Server {
                     .ip_or_hostname(host)
                     // Always the address of the URL, never the unix socket, which would bypass TLS.
                     .prefer_socket(false)
+                    // A weak hash of the password is never sent, on no connection.
+                    .secure_auth(true)
                     // The source reads every database; a missing one must not prevent it from connecting.
                     .db_name(None::<String>)
                     .stmt_cache_size(0)
@@ -248,6 +250,29 @@ impl Server {
     }
 }
 
+/// Checks the options of a URL that cannot be honoured.
+///
+/// # Errors
+/// `Config`, which names the option and what to do.
+fn check(opts: &Opts, tls: &Tls, address: &str) -> Result<()> {
+    if opts.max_allowed_packet().is_some() {
+        return Err(invalid(format!(
+            "the URL of {address} has `max_allowed_packet`, which has no effect on the log: set `event_bytes_max` instead"
+        )));
+    }
+    if opts.tcp_keepalive().is_some_and(|silence| !KEEPALIVE_SECONDS.contains(&silence.as_secs())) {
+        let message =
+            "has a `tcp_keepalive` that TCP cannot keep: give 1000 to 32767000 milliseconds, in whole seconds";
+        return Err(invalid(format!("the URL of {address} {message}")));
+    }
+    if opts.socket().is_some() && ssl_opts(opts.ssl_opts(), tls).is_some() {
+        let message = "names a `socket` of the file system, over which there is no TLS: leave out either the socket, or \
+                       `require_ssl` and the settings of TLS";
+        return Err(invalid(format!("the URL of {address} {message}")));
+    }
+    Ok(())
+}
+
 /// Returns true if a CA was given; otherwise the public ones are trusted.
 fn has_ca(opts: &Opts) -> bool {
     opts.ssl_opts().is_some_and(|ssl| !ssl.root_certs().is_empty())
@@ -360,6 +385,12 @@ mod tests {
         let refused = opts("?max_allowed_packet=1000000").expect_err("another limit");
         assert_eq!(refused.kind(), ErrorKind::Config);
         assert!(refused.to_string().contains("`event_bytes_max`"), "{refused}");
+        for option in ["tcp_keepalive=60", "tcp_keepalive=0", "tcp_keepalive=32768000"] {
+            let refused = opts(&format!("?{option}")).expect_err(option).to_string();
+            assert!(refused.contains("`tcp_keepalive`") && refused.contains("milliseconds"), "{refused}");
+        }
+        let refused = opts("?socket=/run/mysqld.sock&require_ssl=true").expect_err("TLS over a file").to_string();
+        assert!(refused.contains("`socket`") && refused.contains("TLS"), "{refused}");
         for option in [
             "pool_min=1&pool_max=2",
             "inactive_connection_ttl=60",
@@ -371,11 +402,15 @@ mod tests {
             "reset_connection=false",
             "stmt_cache_size=7",
             "prefer_socket=true",
-            "secure_auth=true",
+            "secure_auth=false",
             "client_found_rows=true",
         ] {
             let with = opts(&format!("?{option}")).expect(option);
-            assert_eq!((with.stmt_cache_size(), with.prefer_socket()), (0, false), "{option}");
+            assert_eq!(
+                (with.stmt_cache_size(), with.prefer_socket(), with.secure_auth()),
+                (0, false, true),
+                "{option}"
+            );
         }
         opts("?tcp_keepalives=1").expect_err("no option of the driver");
     }

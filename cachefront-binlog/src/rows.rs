@@ -89,8 +89,9 @@ fn decode_rows(rows: &Rows<'_>, table: &Table, changes: &mut Vec<Change>) -> Res
 fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &mut Vec<Change>) -> Result<()> {
     let rows_max = (CELLS_MAX + CELLS_PER_BYTE * rows.images.len()) / (ROW_CELLS + table.width);
     let mut cursor = Cursor::new(rows.images);
-    // The images before they become one block, which so takes one allocation, however many rows the event has.
-    let mut images: Vec<Cell> = Vec::new();
+    // The images before they become one block. One row has exactly this many columns, and more rows are made room for after it.
+    let images_of_row = usize::from(rows.before.is_some()) + usize::from(rows.after.is_some());
+    let mut images: Vec<Cell> = Vec::with_capacity(images_of_row * table.width);
     let mut count = 0;
     while !cursor.is_empty() {
         if count > rows_max {
@@ -119,7 +120,7 @@ fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &m
         if count == 1 {
             // Rows of one event mostly have about the same size.
             let taken = rows.images.len() - cursor.len();
-            images.reserve((cursor.len() / taken.max(1) * images.len()).min(CELLS_MAX));
+            images.reserve((cursor.len() / taken.max(1)).saturating_mul(images.len()).min(CELLS_MAX));
         }
     }
     if images.len() < images.capacity() / 2 {

@@ -198,7 +198,8 @@ pub(crate) fn enumeration(number: u64, labels: Option<&Labels>) -> Result<Value>
 /// The labels of the bits that are set, joined by commas, as MySQL prints a SET.
 pub(crate) fn set(bits: u64, labels: Option<&Labels>) -> Result<Value> {
     let Some(labels) = labels else { return Ok(Value::UInt(bits)) };
-    if labels.len() < 64 && bits >> labels.len() != 0 {
+    // A SET has at most 64 labels; a damaged table map may have more.
+    if labels.len() > 64 || (labels.len() < 64 && bits >> labels.len() != 0) {
         return Err(out_of_list("a SET"));
     }
     let mut members = Text::new();
@@ -262,6 +263,19 @@ mod tests {
         assert_eq!(read(medium(true), &[0xff, 0xff, 0xff]), Value::UInt(16_777_215));
         assert_eq!(read(Kind::Integer { bytes: 8, unsigned: true }, &[0xff; 8]), Value::UInt(u64::MAX));
         assert_eq!(read(Kind::Integer { bytes: 8, unsigned: false }, &[0xff; 8]), Value::Int(-1));
+    }
+
+    #[test]
+    fn a_set_is_printed_as_the_server_prints_it_and_damaged_ones_are_errors() {
+        let labels = |count: usize| -> Labels { (0..count).map(|index| format!("l{index}").into()).collect() };
+        let text =
+            |bits, labels: &Labels| set(bits, Some(labels)).map(|value| value == Value::Text(Text::from("l0,l63")));
+        assert!(text(1 << 63 | 1, &labels(64)).expect("a SET"));
+        set(1, Some(&labels(65))).expect_err("more labels than a SET has");
+        set(2, Some(&labels(1))).expect_err("a label that there is not");
+        // The server separates a label from what is before it, if there is anything.
+        let with_empty: Labels = ["", "a"].map(Box::from).into();
+        assert_eq!(set(3, Some(&with_empty)).expect("a SET"), Value::Text("a".into()));
     }
 
     #[test]

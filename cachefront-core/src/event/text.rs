@@ -115,10 +115,14 @@ impl From<&str> for Text {
 }
 
 impl From<String> for Text {
-    fn from(text: String) -> Self {
+    fn from(mut text: String) -> Self {
         Self(match heapless::String::try_from(text.as_str()) {
             Ok(short) => TextRepr::Inline(short),
-            Err(_) => TextRepr::Heap(text),
+            Err(_) => {
+                // What was made room for while it was built is of no use any more.
+                text.shrink_to_fit();
+                TextRepr::Heap(text)
+            }
         })
     }
 }
