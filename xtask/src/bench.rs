@@ -28,13 +28,13 @@ pub(crate) struct Options {
     /// Fails if a ratio is worse by more than 15 % than in this report of a former run on this machine, twice.
     #[arg(long, value_name = "REPORT", conflicts_with = "scale")]
     against: Option<PathBuf>,
-    /// Only this: the times of other caches and the rates of other readers of the binary log beside cachefront's. Builds them, which
+    /// Only this: the times of other caches and the rates of other readers of the binary log next to cachefront's. Builds them, which
     /// takes minutes.
     #[arg(long, conflicts_with_all = ["quick", "only", "scale", "against"])]
     peers: bool,
 }
 
-/// Programs that measure beside others' crates. Each is a workspace of its own.
+/// Programs that compare with others' crates. Each is a workspace of its own.
 const PEERS: [&str; 2] = ["cache-peers", "log-peers"];
 
 /// Measures, prints the report and leaves it in `target/bench/latest.json`, or `scale.json`.

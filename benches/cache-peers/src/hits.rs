@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::keys::COUNT;
 use crate::ours::{Ours, TTL};
-use crate::{Failure, Payload, Times, payload};
+use crate::times::{Failure, Payload, Times, payload};
 
 const NAMES: [&str; 5] = ["cachefront", "quick_cache", "quick_cache_ttl", "moka_sync_ttl", "moka_future_ttl"];
 

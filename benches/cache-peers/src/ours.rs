@@ -7,7 +7,7 @@ use cachefront::testing::ScriptedSource;
 use cachefront::{Cache, Cdc, CdcHandle, Local, loader_fn};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Failure, Payload, payload};
+use crate::times::{Failure, Payload, payload};
 
 /// How long an entry lives, in every cache.
 pub(crate) const TTL: Duration = Duration::from_secs(3_600);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 use crate::ours::Ours;
-use crate::{Failure, Payload, Times, payload};
+use crate::times::{Failure, Payload, Times, payload};
 
 const NAMES: [&str; 4] = ["cachefront", "once_cell", "quick_cache", "moka_future"];
 const TASKS: usize = 10_000;

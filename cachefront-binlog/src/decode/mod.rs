@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_printed_as_the_server_prints_it_and_damaged_ones_are_errors() {
+    fn a_set_is_printed_as_by_the_server_and_a_damaged_one_is_an_error() {
         let labels = |count: usize| -> Labels { (0..count).map(|index| format!("l{index}").into()).collect() };
         let text =
             |bits, labels: &Labels| set(bits, Some(labels)).map(|value| value == Value::Text(Text::from("l0,l63")));

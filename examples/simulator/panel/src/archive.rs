@@ -33,7 +33,7 @@ pub(super) struct Archive {
     settings: RunSettings,
     /// What was read of each file, so that only changed ones are read again.
     seen: Mutex<HashMap<String, Seen>>,
-    /// Why the last run could not be kept; `None` if it was.
+    /// Why the last run could not be kept; `None` if it was. It is locked while a run is kept: one at a time is written.
     failed: Mutex<Option<String>>,
 }
 
@@ -153,12 +153,13 @@ impl Archive {
     /// Those of the file system; [`Archive::list`] says so until a run is kept again.
     pub(super) fn keep(&self, record: &RunRecord) -> io::Result<String> {
         let id = id_of(record);
+        let mut last = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.write(&id, record).and_then(|()| self.prune(&id));
         let folder = self.settings.dir.display();
         let failed = outcome.as_ref().err().map(|error| {
             format!("The last run could not be kept in {folder}: {error}. Let this program write there, or set CACHEFRONT_DATA_DIR.")
         });
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        *last = failed;
         outcome.map(|()| id)
     }
 
@@ -196,10 +197,15 @@ impl Archive {
     fn prune(&self, newest: &str) -> io::Result<()> {
         let (mut count, mut bytes) = (0_usize, 0_u64);
         for File { id, file, bytes: size, .. } in self.files()? {
-            (count, bytes) = (count + 1, bytes + size);
-            let is_beyond = count > self.settings.count_max || bytes > self.settings.bytes_max;
-            if is_beyond && id != newest {
-                fs::remove_file(file)?;
+            let is_beyond = count >= self.settings.count_max || bytes + size > self.settings.bytes_max;
+            if !is_beyond || id == newest {
+                (count, bytes) = (count + 1, bytes + size);
+                continue;
+            }
+            match fs::remove_file(file) {
+                // An operator has deleted it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
             }
         }
         Ok(())

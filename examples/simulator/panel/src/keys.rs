@@ -13,7 +13,7 @@ use serde::Deserialize;
 use simulator_model::caches::EmailKey;
 use simulator_model::domain::User;
 
-use super::listing::{Key, LISTED_MAX};
+use super::listing::Key;
 use super::login::CurrentUser;
 use super::moment::Moment;
 use super::outcome::{done, noted};
@@ -64,7 +64,7 @@ pub(super) async fn of(panel: &Panel, moment: &Moment, wanted: &QueryParameters)
     // Entries that only this process holds are cached, too.
     let held = survey.rows.iter().filter(|row| row.cached.is_some() || row.negative).map(|row| Key::Id(row.id));
     let stale = survey.stale.keys().filter_map(|key| Key::of(key));
-    let mut keys: BTreeSet<Key> = if wanted.only_stale() { BTreeSet::new() } else { (*listed).clone() };
+    let mut keys: BTreeSet<Key> = if wanted.only_stale() { BTreeSet::new() } else { listed.keys.clone() };
     keys.extend(stale);
     if !wanted.only_stale() {
         keys.extend(held);
@@ -82,7 +82,7 @@ pub(super) async fn of(panel: &Panel, moment: &Moment, wanted: &QueryParameters)
     let first = usize::try_from(wanted.page).unwrap_or(usize::MAX).min(pages - 1) * PAGE_MAX;
     let page: Vec<Key> = keys.into_iter().skip(first).take(PAGE_MAX).collect();
     let looks = stream::iter(page).map(|key| row(panel, moment, key)).buffered(AT_ONCE);
-    Some(Keys { rows: looks.collect().await, first, total, whole: listed.len() < LISTED_MAX })
+    Some(Keys { rows: looks.collect().await, first, total, whole: listed.whole })
 }
 
 async fn row(panel: &Panel, moment: &Moment, key: Key) -> KeyRow {

@@ -43,24 +43,33 @@ impl fmt::Display for Key {
     }
 }
 
+/// What the store holds.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) keys: BTreeSet<Key>,
+    /// False if the store may hold more: the number of keys that are read is bounded, those of other caches included.
+    pub(super) whole: bool,
+}
+
 /// The list that tabs share.
 #[derive(Debug, Default)]
-pub(super) struct Listing(Mutex<Option<(Instant, Arc<BTreeSet<Key>>)>>);
+pub(super) struct Listing(Mutex<Option<(Instant, Arc<Listed>)>>);
 
 impl Listing {
     /// Returns the keys that the store holds, `None` if they cannot be listed.
-    pub(super) async fn keys(&self, store: &StoreAdmin) -> Option<Arc<BTreeSet<Key>>> {
+    pub(super) async fn keys(&self, store: &StoreAdmin) -> Option<Arc<Listed>> {
         let mut kept = self.0.lock().await;
-        if let Some((at, keys)) = &*kept
+        if let Some((at, listed)) = &*kept
             && at.elapsed() < LIST_SHARED
         {
-            return Some(Arc::clone(keys));
+            return Some(Arc::clone(listed));
         }
         *kept = None;
         let listed = store.list(LISTED_MAX).await.ok()?;
-        let keys: Arc<BTreeSet<Key>> = Arc::new(listed.iter().filter_map(|text| Key::of(text)).collect());
-        *kept = Some((Instant::now(), Arc::clone(&keys)));
-        Some(keys)
+        let keys = listed.iter().filter_map(|text| Key::of(text)).collect();
+        let listed = Arc::new(Listed { keys, whole: listed.len() < LISTED_MAX });
+        *kept = Some((Instant::now(), Arc::clone(&listed)));
+        Some(listed)
     }
 
     /// Makes the next list a new one.

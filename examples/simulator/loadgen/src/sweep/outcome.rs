@@ -143,6 +143,12 @@ fn reservations(part: &Measurement) -> Vec<String> {
             part.seed, figures.dropped
         ));
     }
+    if figures.errors > 0 {
+        notes.push(format!(
+            "{name}, seed {}: {} requests failed, so its numbers are those of the others.",
+            part.seed, figures.errors
+        ));
+    }
     if figures.judged == 0 {
         notes
             .push(format!("{name}, seed {}: no read could be judged, so nothing is known about staleness.", part.seed));

@@ -36,7 +36,7 @@ pub struct SweepPlan {
 impl SweepPlan {
     /// Returns the number of measurements: each lifetime, and CDC mode, with every seed.
     pub fn parts(&self) -> u64 {
-        (self.ttls.len() as u64 + 1) * self.seeds
+        (self.ttls.len() as u64 + 1).saturating_mul(self.seeds)
     }
 
     /// Returns the length of all measurements together. Switching the mode takes some seconds more.
@@ -121,6 +121,7 @@ mod tests {
             ("2h", 3, "10ms to 1h"),
             ("1s", 0, "seeds"),
             ("1s", 6, "seeds"),
+            ("1s", u64::MAX, "seeds"),
             ("1s,2s,3s,4s,5s,6s,7s,8s,9s", 1, "lifetimes"),
         ] {
             let message = plan(ttls, seeds).check(LONG).expect_err(ttls);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cachefront::store::Store;
 use cachefront::{Cache, Local, Result};
+use futures_util::future::try_join_all;
 
 use super::loaders::{ById, LOCAL_TTL_MAX, by_age};
 use crate::domain::User;
@@ -15,6 +16,9 @@ use crate::settings::CacheOptions;
 
 /// Maximum number of lifetimes in the life of a process: each is a cache with a process-local tier and metrics of its own.
 pub const LIFETIMES_MAX: usize = 32;
+
+/// The lifetimes of the usual sweep, in ms. They are available whatever others have been asked for.
+const LIFETIMES_USUAL_MS: [u64; 4] = [1_000, 5_000, 30_000, 300_000];
 
 /// Size of the process-local tier of each.
 const LOCAL_BYTES: u64 = 2 << 20;
@@ -37,7 +41,8 @@ impl AgedCaches {
         Self(Arc::new(Inner { replica, store, options: *options, all: Mutex::default() }))
     }
 
-    /// Returns the cache with this lifetime. It is made at the first call; `None` if there are [`LIFETIMES_MAX`] others.
+    /// Returns the cache with this lifetime. It is made at the first call; `None` if there are [`LIFETIMES_MAX`] others, unless it is
+    /// one of [`LIFETIMES_USUAL_MS`].
     ///
     /// # Errors
     /// Those of the caches' builder.
@@ -48,7 +53,8 @@ impl AgedCaches {
         if let Some(cache) = all.get(&ttl_ms) {
             return Ok(Some(cache.clone()));
         }
-        if all.len() >= LIFETIMES_MAX {
+        let is_usual = LIFETIMES_USUAL_MS.contains(&ttl_ms);
+        if !is_usual && all.len() >= LIFETIMES_MAX {
             return Ok(None);
         }
         let ttl = Duration::from_millis(ttl_ms);
@@ -67,10 +73,7 @@ impl AgedCaches {
     /// Those of [`Cache::invalidate`].
     pub async fn invalidate(&self, id: u64) -> Result<()> {
         let all: Vec<_> = self.0.all.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for cache in all {
-            cache.invalidate(&id).await?;
-        }
-        Ok(())
+        try_join_all(all.iter().map(|cache| cache.invalidate(&id))).await.map(drop)
     }
 }
 

@@ -245,9 +245,9 @@ impl Inspector {
         let row = self.rows.get(id).await.ok().and_then(|seen| seen.value).map(|user| user.email);
         self.caches.users.invalidate(&id).await?;
         self.caches.revalidating.invalidate(&id).await?;
-        self.caches.aged.invalidate(id).await?;
         let addresses = cached.into_iter().chain(row).map(EmailKey::new);
-        self.caches.by_email.invalidate_many(addresses).await
+        self.caches.by_email.invalidate_many(addresses).await?;
+        self.caches.aged.invalidate(id).await
     }
 }
 

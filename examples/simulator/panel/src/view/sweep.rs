@@ -26,7 +26,7 @@ pub(super) fn sweep(context: &PageContext<'_>) -> Markup {
             @let (done, all) = (progress.elapsed_ms, progress.elapsed_ms + progress.left_ms);
             progress.bar max=(all.max(1)) value=(done) aria-label="How much of the sweep has been measured" {}
         }
-        @if let (SweepPhase::Failed | SweepPhase::Stopped, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
+        @if let (false, Some(message)) = (active, &progress.message) { p.pad.fail { (message) } }
         @if let (false, Some(id)) = (active, runs.results.sweep()) {
             p.pad { "The last sweep is finished: " a href=(format!("/runs/{id}")) data-result { "show its result" } ". The list below has it after a reload of the page." }
         }
