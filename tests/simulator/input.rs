@@ -104,7 +104,7 @@ async fn paths_queries_and_headers_are_checked() {
     }
     assert_eq!(problem(&api.get("/users/1?max_staleness_ms=-1").await.expect(422)).1, "greater_than_equal");
     for (path, known) in [
-        ("/users/1?max_staleness=1000", "this route takes max_staleness_ms, revalidate"),
+        ("/users/1?max_staleness=1000", "this route takes max_staleness_ms, revalidate, ttl_ms"),
         ("/users?page=2", "this route takes limit, after, email, max_staleness_ms"),
         ("/consistency?fresh=true&Fresh=true", "this route takes fresh"),
         ("/mode?x", "this route takes none"),
