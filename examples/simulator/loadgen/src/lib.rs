@@ -3,6 +3,7 @@
 //! - [`load`]: one run at a chosen rate, with a staleness probe and goals;
 //! - [`experiment`]: the same run in TTL mode and in CDC mode, side by side;
 //! - [`sweep`]: the same runs with several lifetimes of entries, and in CDC mode;
+//! - [`modes_control`]: what starts and stops the latter two;
 //! - [`record`]: the form in which all of them are kept.
 
 #![expect(missing_docs, reason = "an application's crate: its users are the other crates of the simulator")]
@@ -10,6 +11,7 @@
 pub mod experiment;
 pub mod load;
 mod modes;
+pub mod modes_control;
 pub mod record;
 pub mod sweep;
 pub mod uplot;

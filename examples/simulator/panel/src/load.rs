@@ -41,11 +41,8 @@ pub(super) async fn start_experiment(
         Ok(plan) => plan,
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
-    if panel.tour.view().running {
-        return refused(
-            StatusCode::CONFLICT,
-            "A demo is running, and it switches the mode itself: wait for its end, or stop it.",
-        );
+    if let Some(refused) = during_demo(&panel) {
+        return refused;
     }
     let outcome = panel.runs.experiment.start(plan);
     if outcome.is_ok() {
@@ -53,6 +50,12 @@ pub(super) async fn start_experiment(
     }
     let what = format!("experiment {} at {}/s", chosen.preset, chosen.rate);
     started(&panel, noted(&panel, &reader, what, outcome).await, "Both modes are measured, one after the other.")
+}
+
+/// Returns a refusal of a run that switches the mode while a demo does.
+pub(super) fn during_demo(panel: &Panel) -> Option<Response> {
+    let why = "A demo is running, and it switches the mode itself: wait for its end, or stop it.";
+    panel.tour.view().running.then(|| refused(StatusCode::CONFLICT, why))
 }
 
 pub(super) fn started(panel: &Panel, outcome: Result<(), StartError>, words: &str) -> Response {

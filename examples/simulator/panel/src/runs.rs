@@ -25,6 +25,8 @@ pub(super) struct Runs {
     pub(super) load: LoadControl,
     pub(super) experiment: ExperimentControl,
     pub(super) sweep: SweepControl,
+    /// Maximum length of all measurements of a sweep together.
+    pub(super) sweep_max: Duration,
     pub(super) results: Results,
     /// The last choices for load and comparison, made in any tab.
     chosen: Mutex<[Chosen; 2]>,
@@ -39,7 +41,8 @@ impl Runs {
         let load = LoadControl::new(Target { url: settings.api_url.clone(), token });
         Self {
             experiment: ExperimentControl::new(&load),
-            sweep: SweepControl::new(&load, settings.runs.sweep_max),
+            sweep: SweepControl::new(&load),
+            sweep_max: settings.runs.sweep_max,
             load,
             results: Results::default(),
             chosen: Mutex::new([Chosen::of(&PRESETS[0], false), Chosen::of(&PRESETS[0], true)]),

@@ -6,9 +6,8 @@ use std::time::Duration;
 use axum::extract::{Form, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use loadgen::load::StartError;
 
-use super::load::started;
+use super::load::{during_demo, started};
 use super::login::CurrentUser;
 use super::outcome::noted;
 use super::panel::Panel;
@@ -24,14 +23,11 @@ pub(super) async fn start(
         Ok(plan) => plan,
         Err(why) => return refused(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
-    if panel.tour.view().running {
-        return refused(
-            StatusCode::CONFLICT,
-            "A demo is running, and it switches the mode itself: wait for its end, or stop it.",
-        );
+    if let Some(refused) = during_demo(&panel) {
+        return refused;
     }
     let length = plan.length();
-    let outcome: Result<(), StartError> = panel.runs.sweep.start(plan);
+    let outcome = panel.runs.sweep.start(plan, panel.runs.sweep_max);
     if outcome.is_ok() {
         panel.runs.choose_sweep(&chosen);
     }

@@ -1,120 +1,73 @@
-//! The handle to start, stop and watch experiments. It shares its permit with load: one of them at a time.
+//! The handle to start, stop and watch experiments.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-
-use super::outcome::{ExperimentPhase, ExperimentProgress, ExperimentResult};
+use super::outcome::{ExperimentProgress, ExperimentResult};
 use super::run;
-use crate::load::{LoadControl, LoadPlan, StartError, spawn};
+use crate::load::{LoadPlan, StartError};
+use crate::modes_control::{ModesControl, ModesPhase, ModesProgress};
 
-/// Starts and stops experiments. Clones share the same state.
-#[derive(Clone, Debug)]
-pub struct ExperimentControl {
-    load: LoadControl,
-    progress: watch::Sender<ExperimentProgress>,
-    last: Arc<Mutex<Last>>,
-}
-
-/// The running experiment and the last result.
-#[derive(Debug, Default)]
-struct Last {
-    stop: CancellationToken,
-    result: Option<Arc<ExperimentResult>>,
-}
+/// Starts and stops experiments.
+pub type ExperimentControl = ModesControl<ExperimentProgress>;
 
 impl ExperimentControl {
-    /// Creates a handle that uses the target and the permit of `load`.
-    pub fn new(load: &LoadControl) -> Self {
-        Self { load: load.clone(), progress: watch::Sender::new(ExperimentProgress::default()), last: Arc::default() }
-    }
-
     /// Starts an experiment and returns immediately. Each side takes the length of the plan: 30 s by default, 90 s in
     /// total.
     ///
     /// # Errors
-    /// [`StartError`]. Later failures are reported through [`ExperimentControl::watch`].
+    /// [`StartError`]. Later failures are reported through [`watch`](ModesControl::watch).
     pub fn start(&self, plan: LoadPlan) -> Result<(), StartError> {
         plan.check().map_err(StartError::Invalid)?;
-        let permit = Arc::clone(self.load.place()).try_acquire_owned().map_err(|_| StartError::Busy)?;
-        let stop = CancellationToken::new();
-        self.last().stop = stop.clone();
-        // Set here so that a caller that reads the progress right after the start sees it.
-        self.progress.send_modify(|progress| {
-            let (run, phase) = (progress.run + 1, ExperimentPhase::Switching);
+        let begin = |progress: &mut ExperimentProgress| {
+            let (run, phase) = (progress.run + 1, ModesPhase::Switching);
             *progress = ExperimentProgress { run, phase, side: Some("ttl"), ..ExperimentProgress::default() };
-        });
-        let (control, target) = (self.clone(), self.load.target().clone());
-        let started = spawn("experiment", move || async move {
-            let ended = run::run(target, plan, &stop, &control.progress).await;
-            if let Ok(result) = &ended {
-                control.last().result = Some(Arc::new(result.clone()));
-            }
-            // Before the end is published, so that a caller that sees it can start the next experiment.
-            drop(permit);
-            control.progress.send_modify(|progress| {
-                (progress.left_ms, progress.side) = (0, None);
-                match ended {
-                    Ok(result) => {
-                        progress.phase = ExperimentPhase::Finished;
-                        progress.message = result.restored.err();
-                        progress.verdict = Some(result.verdict);
-                    }
-                    Err(error) => {
-                        let stopped = stop.is_cancelled();
-                        progress.phase = if stopped { ExperimentPhase::Stopped } else { ExperimentPhase::Failed };
-                        progress.message = Some(error.to_string());
-                    }
-                }
-            });
-        });
-        started.map_err(|error| {
-            self.progress.send_modify(|progress| {
-                progress.phase = ExperimentPhase::Failed;
-                progress.message = Some(error.to_string());
-            });
-            StartError::Invalid(error.to_string())
+        };
+        self.start_work("experiment", begin, |target, stop, progress| async move {
+            run::run(target, plan, &stop, &progress).await
         })
     }
+}
 
-    /// Ends the current experiment early, if there is one. The original mode is restored.
-    pub fn stop(&self) {
-        self.last().stop.cancel();
+impl ModesProgress for ExperimentProgress {
+    type Result = ExperimentResult;
+
+    fn phase(&self) -> ModesPhase {
+        self.phase
     }
 
-    /// Returns a receiver of the progress of this experiment and of later ones.
-    pub fn watch(&self) -> watch::Receiver<ExperimentProgress> {
-        self.progress.subscribe()
+    fn elapsed_ms(&self) -> u64 {
+        self.elapsed_ms
     }
 
-    /// Returns the result of the last experiment that produced one.
-    pub fn result(&self) -> Option<Arc<ExperimentResult>> {
-        self.last().result.clone()
+    fn line(&self) -> String {
+        let side = self.side.unwrap_or("-");
+        match self.phase {
+            ModesPhase::Running => format!("{side}: {}", self.load.line()),
+            ModesPhase::Restoring => "putting the mode back".to_owned(),
+            _ => format!("{side}: switching the mode"),
+        }
     }
 
-    /// Ends the experiment and waits up to `patience` until it has restored the mode. Returns false on timeout. Call it
-    /// at shutdown, while the API still serves.
-    pub async fn settle(&self, patience: Duration) -> bool {
-        self.stop();
-        let mut progress = self.watch();
-        let settled = progress.wait_for(|progress| !progress.phase.is_active());
-        tokio::time::timeout(patience, settled).await.is_ok()
+    fn message(&self) -> Option<&str> {
+        self.message.as_deref()
     }
 
-    fn last(&self) -> MutexGuard<'_, Last> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn end(&mut self, phase: ModesPhase, message: Option<String>) {
+        (self.phase, self.message, self.left_ms, self.side) = (phase, message, 0, None);
+    }
+
+    fn note(&mut self, result: &ExperimentResult) -> Result<(), String> {
+        self.verdict = Some(result.verdict.clone());
+        result.restored.clone().map(drop)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
     use crate::load::progress::Phase;
-    use crate::load::{LoadProgress, Target};
+    use crate::load::{LoadControl, LoadProgress, Target};
 
     const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -5,39 +5,14 @@ use serde::Serialize;
 use super::options::options;
 use crate::load::report::frame::span;
 use crate::load::{BuiltWith, LoadPlan, LoadProgress, LoadResult};
-
-/// Phase of an experiment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExperimentPhase {
-    /// No experiment was started yet.
-    #[default]
-    Idle,
-    /// Switching to the mode of the next side.
-    Switching,
-    Running,
-    /// Restoring the original mode.
-    Restoring,
-    Finished,
-    /// Stopped early, so there is nothing to compare.
-    Stopped,
-    /// The experiment failed; `message` says why.
-    Failed,
-}
-
-impl ExperimentPhase {
-    /// Returns true while an experiment is in progress, so that no other can start.
-    pub fn is_active(self) -> bool {
-        matches!(self, Self::Switching | Self::Running | Self::Restoring)
-    }
-}
+use crate::modes_control::ModesPhase;
 
 /// A snapshot of an experiment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExperimentProgress {
     /// Number of the experiment in this process, from 1; 0 before the first.
     pub run: u64,
-    pub phase: ExperimentPhase,
+    pub phase: ModesPhase,
     /// The side being measured: `ttl` first, then `swr`, then `cdc`.
     pub side: Option<&'static str>,
     pub elapsed_ms: u64,
@@ -49,18 +24,6 @@ pub struct ExperimentProgress {
     pub verdict: Option<String>,
     /// Why it failed, or what the user has to do.
     pub message: Option<String>,
-}
-
-impl ExperimentProgress {
-    /// Formats one line for a terminal.
-    pub(super) fn line(&self) -> String {
-        let side = self.side.unwrap_or("-");
-        match self.phase {
-            ExperimentPhase::Running => format!("{side}: {}", self.load.line()),
-            ExperimentPhase::Restoring => "putting the mode back".to_owned(),
-            _ => format!("{side}: switching the mode"),
-        }
-    }
 }
 
 /// One side of an experiment.

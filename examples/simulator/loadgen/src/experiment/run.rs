@@ -6,10 +6,11 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{ExperimentPhase, ExperimentProgress, ExperimentResult, Side};
+use super::outcome::{ExperimentProgress, ExperimentResult, Side};
 use crate::load::progress::Phase;
 use crate::load::{LoadPlan, LoadProgress, Reads, Target};
 use crate::modes::{Ended, Modes, with_modes};
+use crate::modes_control::ModesPhase;
 
 const STOPPED: &str = "the experiment was stopped: all sides have to run to be compared";
 
@@ -25,7 +26,7 @@ pub(super) async fn run(
 ) -> Result<ExperimentResult, CliError> {
     let (of_run, progress_of_run) = (plan.clone(), progress.clone());
     let sides = |modes| async move { Run { modes, plan: of_run, progress: progress_of_run }.sides().await };
-    let restoring = || progress.send_modify(|progress| progress.phase = ExperimentPhase::Restoring);
+    let restoring = || progress.send_modify(|progress| progress.phase = ModesPhase::Restoring);
     let Ended { work, caches, restored, .. } = with_modes(target, stop, STOPPED, sides, restoring).await?;
     Ok(ExperimentResult::new(plan, work, caches, restored))
 }
@@ -52,7 +53,7 @@ impl Run {
     async fn side(&self, spec: SideSpec, done: u32) -> Result<Side, CliError> {
         let (name, mode, reads) = spec;
         self.progress.send_modify(|progress| {
-            (progress.phase, progress.side) = (ExperimentPhase::Switching, Some(name));
+            (progress.phase, progress.side) = (ModesPhase::Switching, Some(name));
             progress.left_ms = millis(self.length() * (3 - done));
         });
         let in_force = self.modes.enter(name, mode).await?;
@@ -64,7 +65,7 @@ impl Run {
     /// Copies the progress of the side's load.
     fn follow(&self, now: &LoadProgress, done: u32) {
         self.progress.send_modify(|progress| {
-            progress.phase = ExperimentPhase::Running;
+            progress.phase = ModesPhase::Running;
             progress.elapsed_ms = millis(self.length() * done) + now.elapsed_ms;
             let side = if now.phase == Phase::Preparing { millis(self.length()) } else { now.left_ms };
             progress.left_ms = side + millis(self.length() * (2 - done));

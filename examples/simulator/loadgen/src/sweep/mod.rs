@@ -16,17 +16,13 @@ mod summary;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use simulator_cli::{CliError, shutdown_signal};
+use simulator_cli::CliError;
 
 pub use self::control::SweepControl;
 pub use self::flags::SweepFlags;
-use self::outcome::SweepProgress;
 pub use self::outcome::SweepResult;
 pub use self::plan::SweepPlan;
-use crate::load::{INVALID, LoadControl, Shown, Target, list_presets, print};
-
-/// Maximum wait for the mode to be restored after an interruption.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+use crate::load::{INVALID, LoadControl, Target, list_presets, print};
 
 /// Runs the sweep against the API, and writes the requested output. `length_max` bounds all of its measurements together.
 ///
@@ -38,44 +34,13 @@ pub async fn run(target: Target, flags: &SweepFlags, length_max: Duration) -> Re
         return Ok(ExitCode::SUCCESS);
     }
     let plan = flags.plan()?;
-    plan.check(length_max).map_err(CliError::new)?;
     let load = LoadControl::new(target);
-    let control = SweepControl::new(&load, length_max);
-    control.start(plan).map_err(|error| CliError::new(error.to_string()))?;
-    let ended = follow(&control).await;
-    let Some(result) = control.result() else {
-        return Err(CliError::new(ended.message.unwrap_or_else(|| "the sweep came to no result".to_owned())));
-    };
+    let control = SweepControl::new(&load);
+    control.start(plan, length_max).map_err(|error| CliError::new(error.to_string()))?;
+    let result = control.follow("sweep").await?;
     flags.save(&result.record(result.source.as_deref().unwrap_or("not known")), &summary::text(&result))?;
     if let Err(why) = &result.restored {
         return Err(CliError::new(why.clone()));
     }
     Ok(if result.valid { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
-}
-
-/// Prints the progress until the sweep ends. A shutdown signal ends it early.
-async fn follow(control: &SweepControl) -> SweepProgress {
-    let (mut progress, mut shown) = (control.watch(), Shown::default());
-    let shutdown = shutdown_signal();
-    tokio::pin!(shutdown);
-    loop {
-        let now = progress.borrow_and_update().clone();
-        if !now.phase.is_active() {
-            shown.end();
-            return now;
-        }
-        shown.show(&now.line(), now.elapsed_ms);
-        tokio::select! {
-            () = &mut shutdown => {
-                control.settle(SETTLE_MAX).await;
-                shown.end();
-                return progress.borrow().clone();
-            }
-            changed = progress.changed() => {
-                if changed.is_err() {
-                    return now;
-                }
-            }
-        }
-    }
 }

@@ -6,37 +6,13 @@ use super::plan::SweepPlan;
 use crate::load::report::frame::span;
 use crate::load::{BuiltWith, LoadProgress};
 use crate::modes::Ended;
+use crate::modes_control::ModesPhase;
 use crate::record::{Measurement, RunKind, RunRecord};
-
-/// Phase of a sweep.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SweepPhase {
-    /// No sweep was started yet.
-    #[default]
-    Idle,
-    /// Switching the mode.
-    Switching,
-    Running,
-    /// Restoring the original mode.
-    Restoring,
-    Finished,
-    /// Stopped early: there is nothing to compare.
-    Stopped,
-    /// The sweep failed; `message` says why.
-    Failed,
-}
-
-impl SweepPhase {
-    /// Returns true while a sweep is in progress, so that no other run can start.
-    pub fn is_active(self) -> bool {
-        matches!(self, Self::Switching | Self::Running | Self::Restoring)
-    }
-}
 
 /// A snapshot of a sweep.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SweepProgress {
-    pub phase: SweepPhase,
+    pub phase: ModesPhase,
     /// Number of the measurement, from 1, and how many there are.
     pub part: (u64, u64),
     /// What is measured, such as `TTL 5 s, seed 43`.
@@ -50,18 +26,6 @@ pub struct SweepProgress {
     pub finished_at: Option<String>,
     /// Why it failed, or what the user has to do.
     pub message: Option<String>,
-}
-
-impl SweepProgress {
-    /// Formats one line for a terminal.
-    pub(super) fn line(&self) -> String {
-        let (part, parts) = self.part;
-        match self.phase {
-            SweepPhase::Running => format!("{part}/{parts} {}: {}", self.name, self.load.line()),
-            SweepPhase::Restoring => "putting the mode back".to_owned(),
-            _ => format!("{part}/{parts} {}: switching the mode", self.name),
-        }
-    }
 }
 
 /// The complete result of a sweep.

@@ -6,11 +6,12 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{SweepPhase, SweepProgress, SweepResult, millis, name};
+use super::outcome::{SweepProgress, SweepResult, millis, name};
 use super::plan::SweepPlan;
 use crate::load::progress::Phase;
 use crate::load::{LoadProgress, Reads, Target};
 use crate::modes::{Modes, with_modes};
+use crate::modes_control::ModesPhase;
 use crate::record::Measurement;
 
 const STOPPED: &str = "the sweep was stopped: every lifetime has to be measured to be compared";
@@ -31,7 +32,7 @@ pub(super) async fn run(
         let notes = run.all().await?;
         Ok((run.started_at.unwrap_or_default(), run.parts, notes))
     };
-    let restoring = || progress.send_modify(|progress| progress.phase = SweepPhase::Restoring);
+    let restoring = || progress.send_modify(|progress| progress.phase = ModesPhase::Restoring);
     let ended = with_modes(target, stop, STOPPED, measure, restoring).await?;
     Ok(SweepResult::new(plan, ended))
 }
@@ -67,7 +68,7 @@ impl Run {
     fn switching(&self, mode: &str) {
         let done = self.parts.len() as u64;
         self.progress.send_modify(|progress| {
-            progress.phase = SweepPhase::Switching;
+            progress.phase = ModesPhase::Switching;
             progress.part = (done + 1, self.plan.parts());
             progress.name = mode.to_uppercase();
             progress.left_ms = self.left_after(done);
@@ -77,7 +78,7 @@ impl Run {
     async fn part(&mut self, mode: &str, ttl: Option<Duration>, seed: u64) -> Result<(), CliError> {
         let (done, plan, ttl_ms) = (self.parts.len() as u64, self.plan.with_seed(seed), ttl.map(millis));
         self.progress.send_modify(|progress| {
-            progress.phase = SweepPhase::Running;
+            progress.phase = ModesPhase::Running;
             progress.part = (done + 1, self.plan.parts());
             progress.name = format!("{}, seed {}", name(ttl_ms), plan.seed);
             progress.load = LoadProgress::default();

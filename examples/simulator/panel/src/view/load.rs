@@ -1,9 +1,9 @@
 //! Load: a preset, start and stop, and progress. And the same load in TTL mode, there with stale-while-revalidate, and in CDC mode.
 
-use loadgen::experiment::outcome::ExperimentPhase;
 use loadgen::load::progress::Phase;
 use loadgen::load::threshold::{Measure, Measured, Threshold};
 use loadgen::load::{LoadProgress, PRESETS};
+use loadgen::modes_control::ModesPhase;
 use maud::{Markup, html};
 
 use super::context::PageContext;
@@ -174,7 +174,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
     let progress = control.watch().borrow().clone();
     let result = runs.results.experiment();
     let note = match (progress.phase, progress.side) {
-        (ExperimentPhase::Running, Some(side)) => {
+        (ModesPhase::Running, Some(side)) => {
             format!(
                 "{} side: {} · {} s left in all",
                 side.to_uppercase(),
@@ -182,16 +182,16 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
                 progress.left_ms / 1_000
             )
         }
-        (ExperimentPhase::Switching, side) => {
+        (ModesPhase::Switching, side) => {
             format!("switching to {}", side.unwrap_or("the first mode").to_uppercase())
         }
-        (ExperimentPhase::Restoring, _) => "putting the mode back".to_owned(),
-        (ExperimentPhase::Stopped, _) => "stopped early: nothing to compare".to_owned(),
+        (ModesPhase::Restoring, _) => "putting the mode back".to_owned(),
+        (ModesPhase::Stopped, _) => "stopped early: nothing to compare".to_owned(),
         _ => "one press runs all three with the same seed".to_owned(),
     };
     let active = progress.phase.is_active();
     // Unless the last run has finished, the result is that of an earlier one.
-    let is_new = progress.phase == ExperimentPhase::Finished;
+    let is_new = progress.phase == ModesPhase::Finished;
     html! {
         div.hd {
             h2 #h-ab { "A/B: TTL, TTL with revalidation, CDC" } span.m.s.full { (note) } span.grow {}
@@ -205,7 +205,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
         }
         (form(context, "/experiment", "Run all", &runs.chosen_experiment(), active))
         @if active { (numbers(&live(&progress.load))) }
-        @if let (ExperimentPhase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
+        @if let (ModesPhase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
         @if let Some(result) = &result {
             (about(is_new, &result.about, " each"))
             p.pad.sentence { (result.verdict) }

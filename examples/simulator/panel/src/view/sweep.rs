@@ -1,8 +1,9 @@
 //! The TTL sweep: its form and progress, and its result as curves over the lifetime.
 
 use loadgen::load::PRESETS;
+use loadgen::modes_control::ModesPhase;
 use loadgen::record::{Figures, Measurement, RunRecord};
-use loadgen::sweep::outcome::{SweepPhase, SweepProgress, lifetime, name, spread};
+use loadgen::sweep::outcome::{SweepProgress, lifetime, name, spread};
 use maud::{Markup, html};
 
 use super::context::PageContext;
@@ -33,28 +34,28 @@ pub(super) fn sweep(context: &PageContext<'_>) -> Markup {
     }
 }
 
-fn word(phase: SweepPhase) -> &'static str {
+fn word(phase: ModesPhase) -> &'static str {
     match phase {
-        SweepPhase::Idle => "idle",
-        SweepPhase::Switching => "switching",
-        SweepPhase::Running => "running",
-        SweepPhase::Restoring => "restoring",
-        SweepPhase::Finished => "finished",
-        SweepPhase::Stopped => "stopped",
-        SweepPhase::Failed => "failed",
+        ModesPhase::Idle => "idle",
+        ModesPhase::Switching => "switching",
+        ModesPhase::Running => "running",
+        ModesPhase::Restoring => "restoring",
+        ModesPhase::Finished => "finished",
+        ModesPhase::Stopped => "stopped",
+        ModesPhase::Failed => "failed",
     }
 }
 
 fn state(progress: &SweepProgress) -> String {
     let ((part, parts), left) = (progress.part, progress.left_ms / 1_000);
     match progress.phase {
-        SweepPhase::Idle => "the same seeded load for each TTL, and in CDC mode".to_owned(),
-        SweepPhase::Switching => format!("{part} of {parts}: switching to {} · {left} s left", progress.name),
-        SweepPhase::Running => format!("{part} of {parts}: {} · {left} s left", progress.name),
-        SweepPhase::Restoring => "putting the mode back".to_owned(),
-        SweepPhase::Finished => "finished".to_owned(),
-        SweepPhase::Stopped => "stopped early: nothing to compare".to_owned(),
-        SweepPhase::Failed => "failed".to_owned(),
+        ModesPhase::Idle => "the same seeded load for each TTL, and in CDC mode".to_owned(),
+        ModesPhase::Switching => format!("{part} of {parts}: switching to {} · {left} s left", progress.name),
+        ModesPhase::Running => format!("{part} of {parts}: {} · {left} s left", progress.name),
+        ModesPhase::Restoring => "putting the mode back".to_owned(),
+        ModesPhase::Finished => "finished".to_owned(),
+        ModesPhase::Stopped => "stopped early: nothing to compare".to_owned(),
+        ModesPhase::Failed => "failed".to_owned(),
     }
 }
 
