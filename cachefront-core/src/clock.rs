@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,6 +74,14 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         self.now()
     }
 
+    /// Returns the cell that [`coarse`](Clock::coarse) reads, in microseconds since the Unix epoch, so that a hit reads it without
+    /// a call. A clock that returns one updates it in [`tick`](Clock::tick), and returns the same one every time.
+    ///
+    /// Default: `None`; then [`coarse`](Clock::coarse) is called.
+    fn coarse_cell(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
+
     /// Updates [`coarse`](Clock::coarse). A cache with a process-local tier calls it every few milliseconds.
     ///
     /// Default: has no effect.
@@ -85,13 +94,13 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// The system's clock, and tokio's timer.
 #[derive(Debug)]
 pub struct SystemClock {
-    coarse: AtomicU64,
+    coarse: Arc<AtomicU64>,
 }
 
 impl SystemClock {
     /// Creates a clock whose coarse time is the current time.
     pub fn new() -> Self {
-        Self { coarse: AtomicU64::new(system_micros()) }
+        Self { coarse: Arc::new(AtomicU64::new(system_micros())) }
     }
 }
 
@@ -110,12 +119,37 @@ impl Clock for SystemClock {
         Timestamp(self.coarse.load(Ordering::Relaxed))
     }
 
+    fn coarse_cell(&self) -> Option<Arc<AtomicU64>> {
+        Some(Arc::clone(&self.coarse))
+    }
+
     fn tick(&self) {
         self.coarse.store(system_micros(), Ordering::Relaxed);
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// The coarse time of a clock, for hits in the process-local tier.
+#[derive(Clone, Debug)]
+pub(crate) enum CoarseClock {
+    Cell(Arc<AtomicU64>),
+    Clock(Arc<dyn Clock>),
+}
+
+impl CoarseClock {
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
+        clock.coarse_cell().map_or_else(|| Self::Clock(Arc::clone(clock)), Self::Cell)
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        match self {
+            Self::Cell(micros) => Timestamp(micros.load(Ordering::Relaxed)),
+            Self::Clock(clock) => clock.coarse(),
+        }
     }
 }
 
@@ -148,5 +182,10 @@ impl Entropy for SystemEntropy {
         // Without a random source no token is safe to use, so there is no fallback.
         getrandom::fill(&mut bytes).expect("the operating system provides randomness");
         u128::from_be_bytes(bytes)
+    }
+
+    fn random_fraction(&self) -> f64 {
+        // Jitter needs no secrecy: a generator of the process spares a call of the system.
+        fastrand::f64()
     }
 }

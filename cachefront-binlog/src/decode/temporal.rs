@@ -22,7 +22,7 @@
 //! A TIMESTAMP has no time zone in the log; a client sees it in the time zone of its session.
 
 use cachefront_core::event::Text;
-use cachefront_core::event::calendar::{push_datetime, push_numbers};
+use cachefront_core::event::calendar::{push_civil, push_datetime, push_numbers};
 use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::cursor::Cursor;
@@ -98,9 +98,7 @@ pub(crate) fn datetime(cursor: &mut Cursor<'_>, digits: usize) -> Result<Text> {
     let packed = (packed & 0x7f_ffff_ffff) as i64;
     let (year_month, day) = (packed >> 22, packed >> 17 & 31);
     let mut text = Text::new();
-    push_numbers(&mut text, '-', &[(year_month / 13, 4), (year_month % 13, 2), (day, 2)]);
-    text.push(' ');
-    push_numbers(&mut text, ':', &[(packed >> 12 & 31, 2), (packed >> 6 & 63, 2), (packed & 63, 2)]);
+    push_civil(&mut text, [year_month / 13, year_month % 13, day], [packed >> 12 & 31, packed >> 6 & 63, packed & 63]);
     let fraction = cursor.uint_be(fraction_bytes(digits))?;
     push_fraction(&mut text, fraction, digits)?;
     Ok(text)
@@ -169,8 +167,13 @@ fn push_fraction(text: &mut Text, stored: u64, digits: usize) -> Result<()> {
         return Err(Error::new(ErrorKind::Corrupt, "a fraction of a second in the log is malformed"));
     }
     let shown = if digits.is_multiple_of(2) { stored } else { stored / 10 };
-    text.push('.');
-    push_numbers(text, '.', &[(shown as i64, digits as u32)]);
+    let mut printed = *b".000000";
+    let (mut rest, last) = (shown, digits.min(6));
+    for digit in printed.iter_mut().skip(1).take(last).rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+    }
+    text.push_str(printed.get(..=last).and_then(|printed| std::str::from_utf8(printed).ok()).unwrap_or_default());
     Ok(())
 }
 

@@ -11,6 +11,7 @@
 //! | after it | accepted by the store | takes it, if a session or bounded read is proven: no invalidation came since the lease |
 //! | after it | refused, or not filled | looks up again, and leads or joins another flight |
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use tokio::sync::Notify;
 
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::cache::hit::Loaded;
+use crate::cache::plan::Purpose;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Number of locks of the table: enough that cores rarely contend.
@@ -45,6 +47,7 @@ pub(crate) struct Flights<K, V> {
 pub(crate) struct Flight<V> {
     number: u64,
     ticket: Ticket,
+    purpose: Purpose,
     outcome: OnceLock<Outcome<V>>,
     /// Wakes the waiters, in the order they came.
     completed: Notify,
@@ -81,7 +84,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     }
 
     /// Joins the flight of `key`, or starts one.
-    pub(crate) fn join(self: &Arc<Self>, key: &K, ticket: Ticket, epochs: &Epochs) -> Joined<K, V> {
+    pub(crate) fn join(self: &Arc<Self>, key: &K, purpose: Purpose, ticket: Ticket, epochs: &Epochs) -> Joined<K, V> {
         let mut shard = self.shard(key);
         if let Some(flight) = shard.get(key)
             && epochs.holds(flight.ticket)
@@ -89,10 +92,21 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
             return Joined::Waiter(Arc::clone(flight));
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
-        let flight = Arc::new(Flight { number, ticket, outcome: OnceLock::new(), completed: Notify::new() });
+        let flight = Arc::new(Flight { number, ticket, purpose, outcome: OnceLock::new(), completed: Notify::new() });
         shard.insert(key.clone(), Arc::clone(&flight));
         drop(shard);
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
+    }
+
+    /// Returns the flight of `key` that a reader may join without a look at the store: it began because there was no value.
+    pub(crate) fn after_miss<Q>(&self, key: &Q, epochs: &Epochs) -> Option<Arc<Flight<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let shard = self.shard(key);
+        let flight = shard.get(key).filter(|flight| flight.purpose == Purpose::Miss && epochs.holds(flight.ticket));
+        flight.cloned()
     }
 
     /// Returns true if a load of `key` is in progress that a reader could join.
@@ -114,7 +128,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     }
 
     /// Locks the part of the table that has `key`.
-    fn shard(&self, key: &K) -> MutexGuard<'_, Table<K, V>> {
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Table<K, V>> {
         lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
 }

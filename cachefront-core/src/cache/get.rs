@@ -86,6 +86,11 @@ where
     pub(super) fn slow(self, work: Work<V>) -> HitFuture<V> {
         let inner = Arc::clone(self.cache);
         let (key, level) = (self.key.to_owned(), self.level);
+        if level.is_none()
+            && let Some(joined) = inner.flight_after_miss(self.key)
+        {
+            return Box::pin(inner.read_joined(key, joined, work));
+        }
         Box::pin(async move {
             let level = level.as_deref().unwrap_or(&Level::EVENTUAL);
             Inner::read(inner, key, level, work).await

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
 use crate::cache::tasks::Tasks;
 use crate::cache::warm_up::WarmUp;
-use crate::clock::{Clock, Entropy, Timestamp};
+use crate::clock::{Clock, CoarseClock, Entropy, Timestamp};
 use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
 use crate::event::TableName;
@@ -296,6 +296,7 @@ where
             breaker,
             codec: parts.codec,
             compression: parts.compression,
+            encoded_bytes: AtomicUsize::new(0),
             value_bytes_max: parts.settings.value_bytes_max,
             schema_version: parts.schema_version,
             mapping: parts.rules.mapping(),
@@ -336,6 +337,7 @@ where
             rules: parts.rules,
             failures: keeps_stale.then(|| quick_cache::sync::Cache::new(FAILURES_MAX)),
             settings: parts.settings,
+            coarse: CoarseClock::new(&parts.clock),
             clock: parts.clock,
             entropy: parts.entropy,
             metrics,

@@ -16,7 +16,7 @@ use crate::cache::observer::{CacheObserver, ReadOutcome};
 use crate::cache::shared::SharedTier;
 use crate::cache::subscription::Subscription;
 use crate::cache::tasks::Tasks;
-use crate::clock::{Clock, Entropy, Timestamp};
+use crate::clock::{Clock, CoarseClock, Entropy, Timestamp};
 use crate::keymap::TableRules;
 use crate::loader::DynLoader;
 use crate::metrics::CacheMetrics;
@@ -50,6 +50,8 @@ pub(super) struct Inner<K, V> {
     /// When keys whose load failed may be loaded again; `None` without `stale_if_error`.
     pub(super) failures: Option<quick_cache::sync::Cache<K, Timestamp>>,
     pub(super) clock: Arc<dyn Clock>,
+    /// The same clock, as hits in the process-local tier read it.
+    pub(super) coarse: CoarseClock,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) metrics: CacheMetrics,
     /// Is notified of reads and loads.

@@ -95,7 +95,7 @@ where
         let mut times = Default::default();
         let hit = self.local_lookup(&Level::default(), |tier, now| {
             let entry = tier.peek(key, &self.subscription.epochs, now)?;
-            times = (entry.filled_at(), entry.expires_at());
+            times = (entry.filled_at, entry.expires_at);
             Some(entry)
         })?;
         // What this process had handled of the bus before the entry was looked up.

@@ -1,6 +1,7 @@
 //! The process-local tier: bounded by weight, invalidated by epochs, its times to live checked with a coarse clock.
 
-use std::hash::Hash;
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,48 +48,103 @@ impl Local {
     }
 }
 
-/// A value in the tier. It is copied out on every hit, so everything in it but the value is cheap to clone.
+/// A value of the tier, with what is known about it.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalEntry<V> {
     /// `None` if the database has no such row.
     pub(crate) value: Option<V>,
+    /// The clock before the value's load.
+    pub(crate) filled_at: Timestamp,
+    /// When it stops being served.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What a value is stored under: its key, and the facts that decide whether it is served. A lookup compares them where they are,
+/// under the map's lock, so a hit copies the value and nothing else. Equal by its key alone.
+#[derive(Clone, Debug)]
+struct Place<K> {
+    key: K,
+    facts: Facts,
+}
+
+impl<K: PartialEq> PartialEq for Place<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<K: Eq> Eq for Place<K> {}
+
+impl<K: Hash> Hash for Place<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+/// What decides whether a value is served.
+#[derive(Clone, Debug)]
+struct Facts {
     ticket: Ticket,
     /// The tickets of its tags' markers; `None` if it has no tags.
     tags: Option<TagTickets>,
-    /// When it stops being served.
+    /// When it stops being served, and the upper half of the weight.
     expires_at: Millis,
-    /// The clock before the value's load.
+    /// The clock before the value's load, and the lower half of the weight.
     filled_at: Millis,
-    /// Size of key and encoded value, in bytes.
-    weight: u32,
 }
 
-/// A time in whole milliseconds since the Unix epoch, in six bytes. The rest of the millisecond is dropped: a value counts as
-/// older, and expires earlier.
+/// A key to look up, whose value is found only if its facts are accepted.
+struct Wanted<'a, Q: ?Sized, F> {
+    key: &'a Q,
+    accepts: F,
+}
+
+impl<Q: Hash + ?Sized, F> Hash for Wanted<'_, Q, F> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl<K, Q, F> Equivalent<Place<K>> for Wanted<'_, Q, F>
+where
+    Q: Equivalent<K> + ?Sized,
+    F: Fn(&Facts) -> bool,
+{
+    #[inline]
+    fn equivalent(&self, place: &Place<K>) -> bool {
+        self.key.equivalent(&place.key) && (self.accepts)(&place.facts)
+    }
+}
+
+/// A time in whole milliseconds since the Unix epoch, in the upper 48 bits of a word; the lower 16 are for something else. The rest
+/// of the millisecond is dropped: a value counts as older, and expires earlier.
 #[derive(Clone, Copy, Debug)]
-struct Millis([u16; 3]);
+struct Millis(u64);
 
 impl Millis {
     const MAX: u64 = (1 << 48) - 1;
 
-    fn new(time: Timestamp) -> Self {
-        let millis = time.as_millis().min(Self::MAX);
-        Self([(millis >> 32) as u16, (millis >> 16) as u16, millis as u16])
+    fn new(time: Timestamp, other: u16) -> Self {
+        Self(time.as_millis().min(Self::MAX) << 16 | u64::from(other))
     }
 
     #[inline]
     fn get(self) -> Timestamp {
-        let [high, middle, low] = self.0.map(u64::from);
-        Timestamp::from_micros((high << 32 | middle << 16 | low) * 1_000)
+        Timestamp::from_micros((self.0 >> 16) * 1_000)
+    }
+
+    fn other(self) -> u16 {
+        self.0 as u16
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct ByWeight;
 
-impl<K, V> Weighter<K, LocalEntry<V>> for ByWeight {
-    fn weight(&self, _key: &K, entry: &LocalEntry<V>) -> u64 {
-        u64::from(entry.weight) + OVERHEAD_BYTES
+impl<K, V> Weighter<Place<K>, Option<V>> for ByWeight {
+    fn weight(&self, place: &Place<K>, _value: &Option<V>) -> u64 {
+        place.facts.weight() + OVERHEAD_BYTES
     }
 }
 
@@ -96,12 +152,12 @@ impl<K, V> Weighter<K, LocalEntry<V>> for ByWeight {
 #[derive(Clone, Debug, Default)]
 struct Evictions(Arc<AtomicU64>);
 
-impl<K, V> Lifecycle<K, LocalEntry<V>> for Evictions {
-    type RequestState = Vec<(K, LocalEntry<V>)>;
+impl<K, V> Lifecycle<Place<K>, Option<V>> for Evictions {
+    type RequestState = Vec<(Place<K>, Option<V>)>;
 
-    fn on_evict(&self, evicted: &mut Self::RequestState, key: K, entry: LocalEntry<V>) {
+    fn on_evict(&self, evicted: &mut Self::RequestState, place: Place<K>, value: Option<V>) {
         self.0.fetch_add(1, Ordering::Relaxed);
-        evicted.push((key, entry));
+        evicted.push((place, value));
     }
 }
 
@@ -109,7 +165,7 @@ impl<K, V> Lifecycle<K, LocalEntry<V>> for Evictions {
 #[derive(Debug)]
 pub(crate) struct LocalTier<K, V> {
     /// The entries, evicted by weight.
-    map: Map<K, LocalEntry<V>, ByWeight, DefaultHashBuilder, Evictions>,
+    map: Map<Place<K>, Option<V>, ByWeight, DefaultHashBuilder, Evictions>,
     evictions: Evictions,
     /// Maximum time that a value is served from this tier.
     ttl: Duration,
@@ -130,9 +186,7 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        // Not `filter`, which copies the entry once more.
-        let entry = self.map.get(key)?;
-        if entry.serves(epochs, now) { Some(entry.value) } else { None }
+        self.map.get(&Wanted { key, accepts: |facts: &Facts| facts.serves(epochs, now) })
     }
 
     /// Like [`value`](Self::value), with everything that is known about the value.
@@ -140,7 +194,7 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.map.get(key).filter(|entry| entry.serves(epochs, now))
+        noting(key, |facts| facts.serves(epochs, now), |wanted| self.map.get(wanted))
     }
 
     /// Like [`get`](Self::get), but does not change the eviction order.
@@ -148,23 +202,27 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.map.peek(key).filter(|entry| entry.serves(epochs, now))
+        noting(key, |facts| facts.serves(epochs, now), |wanted| self.map.peek(wanted))
     }
 
     /// Returns the last value of `key` in this tier and the time before its load, also if it was invalidated or has expired.
     pub(crate) fn last(&self, key: &K) -> Option<(Option<V>, Timestamp)> {
-        let entry = self.map.peek(key)?;
-        let filled_at = entry.filled_at();
-        Some((entry.value, filled_at))
+        let entry = noting(key, |_| true, |wanted| self.map.peek(wanted))?;
+        Some((entry.value, entry.filled_at))
     }
 
     /// Explains what the tier has for `key`, also if it is no longer served.
     pub(crate) fn explain(&self, key: &K, epochs: &Epochs, now: Timestamp) -> Option<LocalValue> {
-        self.map.peek(key).map(|entry| LocalValue {
-            invalidated: !entry.is_valid(epochs),
-            expired: now >= entry.expires_at(),
-            age: age(entry.filled_at(), now),
-            ttl: entry.expires_at().since(now),
+        let valid = Cell::new(false);
+        let accepts = |facts: &Facts| {
+            valid.set(facts.is_valid(epochs));
+            true
+        };
+        noting(key, accepts, |wanted| self.map.peek(wanted)).map(|entry| LocalValue {
+            invalidated: !valid.get(),
+            expired: now >= entry.expires_at,
+            age: age(entry.filled_at, now),
+            ttl: entry.expires_at.since(now),
         })
     }
 
@@ -177,18 +235,30 @@ impl<K: Hash + Eq, V: Clone> LocalTier<K, V> {
     pub(crate) fn insert(&self, key: K, value: Option<V>, facts: &Insertion) {
         let expires_at = facts.now.after(self.ttl).min(facts.expires_at);
         let weight = u32::try_from(facts.weight).unwrap_or(u32::MAX);
-        self.map.insert(
-            key,
-            LocalEntry {
-                value,
-                ticket: facts.ticket,
-                tags: facts.tags.clone(),
-                expires_at: Millis::new(expires_at),
-                filled_at: Millis::new(facts.filled_at),
-                weight,
-            },
-        );
+        let facts = Facts {
+            ticket: facts.ticket,
+            tags: facts.tags.clone(),
+            expires_at: Millis::new(expires_at, (weight >> 16) as u16),
+            filled_at: Millis::new(facts.filled_at, weight as u16),
+        };
+        self.map.insert(Place { key, facts }, value);
     }
+}
+
+/// Looks up a value with this function, and returns it with its times.
+fn noting<Q: ?Sized, V>(
+    key: &Q,
+    accepts: impl Fn(&Facts) -> bool,
+    look_up: impl FnOnce(&Wanted<'_, Q, &dyn Fn(&Facts) -> bool>) -> Option<Option<V>>,
+) -> Option<LocalEntry<V>> {
+    let times = Cell::new((Timestamp::UNKNOWN, Timestamp::UNKNOWN));
+    let note = |facts: &Facts| {
+        times.set((facts.filled_at.get(), facts.expires_at.get()));
+        accepts(facts)
+    };
+    let value = look_up(&Wanted { key, accepts: &note })?;
+    let (filled_at, expires_at) = times.get();
+    Some(LocalEntry { value, filled_at, expires_at })
 }
 
 /// The facts about a value that is inserted into the tier.
@@ -208,25 +278,19 @@ pub(crate) struct Insertion {
     pub(crate) weight: usize,
 }
 
-impl<V> LocalEntry<V> {
-    /// Returns true if the entry is neither invalidated nor expired.
+impl Facts {
+    /// Returns the size of key and encoded value, in bytes.
+    fn weight(&self) -> u64 {
+        u64::from(self.expires_at.other()) << 16 | u64::from(self.filled_at.other())
+    }
+
+    /// Returns true if the value is neither invalidated nor expired.
     #[inline]
     fn serves(&self, epochs: &Epochs, now: Timestamp) -> bool {
-        self.is_valid(epochs) && now < self.expires_at()
+        self.is_valid(epochs) && now < self.expires_at.get()
     }
 
-    /// Returns when the value stops being served.
-    #[inline]
-    pub(crate) fn expires_at(&self) -> Timestamp {
-        self.expires_at.get()
-    }
-
-    /// Returns the clock before the value's load.
-    pub(crate) fn filled_at(&self) -> Timestamp {
-        self.filled_at.get()
-    }
-
-    /// Returns true if nothing has invalidated the entry.
+    /// Returns true if nothing has invalidated the value.
     #[inline]
     fn is_valid(&self, epochs: &Epochs) -> bool {
         epochs.holds(self.ticket)

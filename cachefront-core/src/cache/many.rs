@@ -125,7 +125,7 @@ where
         for part in parts {
             let (read, purpose) = (&part.read, part.purpose);
             let ticket = self.subscription.epochs.ticket(&read.store_key);
-            let (flight, leads) = match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
+            let (flight, leads) = match self.flights.join(&read.key, purpose, ticket, &self.subscription.epochs) {
                 Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
                     let flight = leader.flight();

@@ -68,7 +68,7 @@ where
         if !self.subscription.is_unlimited() {
             return self.local_get_limited(tier, key);
         }
-        let value = tier.value(key, &self.subscription.epochs, self.clock.coarse())?;
+        let value = tier.value(key, &self.subscription.epochs, self.coarse.now())?;
         self.metrics.hit_local.increment(1);
         Some(value)
     }
@@ -83,7 +83,7 @@ where
         if self.subscription.is_local_off() {
             return None;
         }
-        let entry = tier.get(key, &self.subscription.epochs, self.clock.coarse())?;
+        let entry = tier.get(key, &self.subscription.epochs, self.coarse.now())?;
         if self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }
@@ -105,7 +105,7 @@ where
     /// Returns true if a plain read may be served this value of the process-local tier ("Freshness objective").
     fn local_is_fresh(&self, entry: &LocalEntry<V>) -> bool {
         let by_log = self.shared.mode() == InvalidationMode::Cdc;
-        !by_log || self.subscription.is_fresh_here(entry.filled_at(), self.clock.now())
+        !by_log || self.subscription.is_fresh_here(entry.filled_at, self.clock.now())
     }
 
     /// A complete read, for everything but plain hits in the process-local tier.
@@ -177,6 +177,39 @@ where
         self.bypass(&read.key, read.level, &work, proof_wait).await
     }
 
+    /// Returns the load that a plain read of `key` waits for without a look at the store, with the number of the newest flight
+    /// before; `None` if there is none, or if a setting asks for more than to wait.
+    pub(super) fn flight_after_miss<Q>(&self, key: &Q) -> Option<(Arc<Flight<V>>, u64)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let settings = &self.settings;
+        if self.subscription.serving() != ServingMode::Normal
+            || !settings.stale_if_error.is_zero()
+            || !settings.load_hard_timeout.is_zero()
+        {
+            return None;
+        }
+        let newest = self.flights.newest();
+        Some((self.flights.after_miss(key, &self.subscription.epochs)?, newest))
+    }
+
+    /// A plain read that waits for a load in progress. If it may not take the value, it begins again with a look at the store.
+    pub(super) async fn read_joined(
+        self: Arc<Self>,
+        key: K,
+        (flight, newest): (Arc<Flight<V>>, u64),
+        work: Work<V>,
+    ) -> Result<Hit<V>> {
+        self.note_read(&key, ReadOutcome::Miss);
+        let loaded = flight.wait().await?;
+        if loaded.tier == Tier::Database && (flight.serves(newest) || loaded.accepted) {
+            return Ok(Hit::plain(loaded.value.clone(), loaded.tier));
+        }
+        Box::pin(self.read(key, &Level::EVENTUAL, work)).await
+    }
+
     /// Joins or starts one load.
     pub(super) async fn join(
         self: &Arc<Self>,
@@ -185,7 +218,7 @@ where
         work: &Work<V>,
     ) -> Result<JoinOutcome<V>> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
-        match self.flights.join(&read.key, ticket, &self.subscription.epochs) {
+        match self.flights.join(&read.key, purpose, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
                 let flight = leader.flight();
                 let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
@@ -251,14 +284,14 @@ where
         let tier = self.local.as_ref()?;
         let before = self.shared.mode.is_cdc_throughout();
         let handled = self.subscription.handled.load();
-        let entry = get(tier, self.clock.coarse())?;
+        let entry = get(tier, self.coarse.now())?;
         // The log proves nothing of a value that was put away under TTL mode, which may have begun or ended meanwhile.
         let by_log = before && self.shared.mode.is_cdc_throughout();
         if level.is_eventual() && self.subscription.is_lagging() && !self.local_is_fresh(&entry) {
             return None;
         }
         let now = self.clock.now();
-        let (filled_at, expires_at) = (entry.filled_at(), entry.expires_at());
+        let (filled_at, expires_at) = (entry.filled_at, entry.expires_at);
         let evidence = Evidence {
             loaded: None,
             applied: handled.applied.as_ref().filter(|_| by_log),

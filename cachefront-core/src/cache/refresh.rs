@@ -41,7 +41,8 @@ where
         }
         if is_due(stored, self.settings.early_refresh, self.clock.now(), &*self.entropy) {
             let ticket = self.subscription.epochs.ticket(store_key);
-            if let Joined::Leader(leader) = self.flights.join(key, ticket, &self.subscription.epochs) {
+            let joined = self.flights.join(key, Purpose::Refresh, ticket, &self.subscription.epochs);
+            if let Joined::Leader(leader) = joined {
                 self.metrics.refreshes.increment(1);
                 let (store_key, ticket) = (store_key.clone(), self.keepable(ticket));
                 let plan = LoadPlan { store_key, ticket, purpose: Purpose::Refresh };

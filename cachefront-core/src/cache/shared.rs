@@ -4,7 +4,7 @@
 //! stored, and a failed fill means that it is returned and not cached. So an outage costs latency and never a read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -31,6 +31,9 @@ use crate::mode::InvalidationMode;
 use crate::position::Position;
 use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Refusal, Store};
 
+/// Maximum room that is made for a value before it is encoded, in bytes: a small value after a large one wastes no more.
+const ROOM_BYTES_MAX: usize = 64 << 10;
+
 /// One cache's view of the shared store.
 pub(super) struct SharedTier<V> {
     /// The cache's name, part of every key.
@@ -41,6 +44,8 @@ pub(super) struct SharedTier<V> {
     pub(super) codec: Arc<dyn Codec<V>>,
     /// How encoded values are compressed.
     pub(super) compression: Option<Compression>,
+    /// Size of the last encoded value, in bytes: the next one is encoded into as much room, so that it rarely has to grow.
+    pub(super) encoded_bytes: AtomicUsize,
     /// Maximum size of an encoded value, in bytes.
     pub(super) value_bytes_max: usize,
     pub(super) schema_version: u32,
@@ -322,8 +327,10 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Encodes a value, or the absence of one. Returns `None` if it cannot be encoded or is too large.
     fn encode(&self, value: Option<&V>) -> Option<Vec<u8>> {
-        let mut encoded = Vec::new();
-        if let Some(Err(error)) = value.map(|value| self.codec.encode(value, &mut encoded)) {
+        let Some(value) = value else { return Some(Vec::new()) };
+        let last = self.encoded_bytes.load(Ordering::Relaxed);
+        let mut encoded = Vec::with_capacity(last + last / 8);
+        if let Err(error) = self.codec.encode(value, &mut encoded) {
             tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
             self.metrics.fill_refused("codec");
             return None;
@@ -334,6 +341,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.metrics.fill_refused("too_large");
             return None;
         }
+        self.encoded_bytes.store(bytes.min(ROOM_BYTES_MAX), Ordering::Relaxed);
         Some(encoded)
     }
 

@@ -75,11 +75,31 @@ pub fn datetime_text(seconds: i64) -> Option<Text> {
 
 /// Appends a point in time, as [`datetime_text`] prints it. Returns `None` if that does.
 pub fn push_datetime(text: &mut Text, seconds: i64) -> Option<()> {
-    push_date(text, seconds.div_euclid(DAY_SECONDS))?;
+    let (year, month, day) = civil_date(seconds.div_euclid(DAY_SECONDS))?;
     let time = seconds.rem_euclid(DAY_SECONDS);
-    text.push(' ');
-    push_numbers(text, ':', &[(time / 3_600, 2), (time / 60 % 60, 2), (time % 60, 2)]);
+    push_civil(text, [year, month, day], [time / 3_600, time / 60 % 60, time % 60]);
     Some(())
+}
+
+/// Appends year, month and day, then hour, minute and second, as `YYYY-MM-DD hh:mm:ss`. A number that has more digits is printed
+/// with all of them.
+pub fn push_civil(text: &mut Text, date: [i64; 3], time: [i64; 3]) {
+    let ([year, month, day], [hour, minute, second]) = (date, time);
+    let pairs = [year / 100, year % 100, month, day, hour, minute, second];
+    if year < 0 || pairs.iter().any(|pair| !(0..100).contains(pair)) {
+        push_numbers(text, '-', &[(year, 4), (month, 2), (day, 2)]);
+        text.push(' ');
+        return push_numbers(text, ':', &[(hour, 2), (minute, 2), (second, 2)]);
+    }
+    // One step for all: each row of a log may have several times.
+    let mut printed = *b"0000-00-00 00:00:00";
+    for (pair, place) in pairs.into_iter().zip([0, 2, 5, 8, 11, 14, 17]) {
+        if let Some([tens, ones]) = printed.get_mut(place..place + 2) {
+            *tens += (pair / 10) as u8;
+            *ones += (pair % 10) as u8;
+        }
+    }
+    text.push_str(std::str::from_utf8(&printed).unwrap_or_default());
 }
 
 /// The year, month and day of a day that is counted from 1970-01-01, in the proleptic Gregorian calendar.
@@ -124,6 +144,20 @@ mod tests {
         let mut text = Text::new();
         push_numbers(&mut text, '-', &[(0, 4), (0, 0), (10, 1), (100, 2), (-7, 3), (i64::MIN, 1), (99, 19)]);
         assert_eq!(text, "0000-0-10-100-007-9223372036854775808-0000000000000000099");
+    }
+
+    #[test]
+    fn dates_and_times_have_all_digits() {
+        let civil = |date, time| {
+            let mut text = Text::new();
+            push_civil(&mut text, date, time);
+            text
+        };
+        assert_eq!(civil([2026, 1, 9], [0, 7, 59]), "2026-01-09 00:07:59");
+        assert_eq!(civil([0, 0, 0], [99, 99, 99]), "0000-00-00 99:99:99");
+        assert_eq!(civil([9_999, 12, 31], [23, 0, 10]), "9999-12-31 23:00:10");
+        assert_eq!(civil([10_082, 3, 1], [1, 2, 3]), "10082-03-01 01:02:03");
+        assert_eq!(civil([7, 1, 1], [100, 2, 3]), "0007-01-01 100:02:03");
     }
 
     #[test]

@@ -17,6 +17,7 @@ type Act = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Where a hook runs, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum At {
+    BeforeGet,
     AfterGetMany,
     BeforePeek,
     BeforeLease,
@@ -82,6 +83,7 @@ impl Store for Hooked {
     }
 
     async fn get(&self, key: &StoreKey) -> Result<Reading> {
+        self.act(At::BeforeGet).await;
         self.inner.get(key).await
     }
 

@@ -7,6 +7,7 @@ mod consistent;
 mod fence;
 mod freshness;
 mod hooks;
+mod joined;
 mod keys;
 mod levels;
 mod loaded;

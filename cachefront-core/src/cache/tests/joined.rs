@@ -1,0 +1,56 @@
+//! Readers that wait for a load in progress without a look at the store.
+
+use futures_util::FutureExt;
+
+use super::hooks::{At, Hooked, hooked};
+use super::*;
+
+/// A reader of key 7 in a task of its own.
+fn reader(cache: &Cache<u64, u64>) -> tokio::task::JoinHandle<Option<u64>> {
+    let cache = cache.clone();
+    tokio::spawn(async move { cache.get(&7).await.expect("a value") })
+}
+
+#[tokio::test]
+async fn a_reader_that_finds_a_load_in_progress_does_not_ask_the_store() {
+    let (memory, database) = (Arc::new(MemoryStore::new("t")), Database::default());
+    let _invalidator = ManualInvalidator::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache = hooked(&store, &database).build().expect("a cache");
+    let first = reader(&cache);
+    database.0.reading.notified().await;
+    let asked = Arc::new(AtomicU64::new(0));
+    store.once(At::BeforeGet, {
+        let asked = Arc::clone(&asked);
+        async move {
+            asked.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let second = reader(&cache);
+    wait_until("the second reader has joined", || async { cache.inner.flights.waiters(&7) == 2 }).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    database.0.returning.add_permits(1);
+    assert_eq!((first.await.expect("joined"), second.await.expect("joined")), (Some(1), Some(1)));
+    assert_eq!((database.loads(), asked.load(Ordering::SeqCst)), (1, 0));
+}
+
+#[tokio::test]
+async fn a_plain_reader_does_not_wait_for_the_load_of_a_reader_that_requires_more() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = builder(&store, &database).build().expect("a cache");
+    database.0.returning.add_permits(1);
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+    database.0.reading.notified().await;
+    let strict = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&7).max_staleness(Duration::ZERO).await }
+    });
+    database.0.reading.notified().await;
+    assert!(cache.inner.flights.is_loading(&7));
+    let plain = cache.get(&7).into_future().now_or_never().expect("ready: the store has a value");
+    assert_eq!(plain.expect("a value"), Some(1));
+    database.0.returning.add_permits(8);
+    // The bound cannot be kept, or the load has proven it: either way the reader does not hang.
+    let _ = strict.await.expect("joined");
+}
