@@ -98,7 +98,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
-    /// Returns the flight of `key` that a reader may join without a look at the store: it began because there was no value.
+    /// Returns the flight of `key` that a reader may join without a read of the store: it began because there was no value.
     pub(crate) fn after_miss<Q>(&self, key: &Q, epochs: &Epochs) -> Option<Arc<Flight<V>>>
     where
         K: Borrow<Q>,

@@ -177,7 +177,7 @@ where
         self.bypass(&read.key, read.level, &work, proof_wait).await
     }
 
-    /// Returns the load that a plain read of `key` waits for without a look at the store, with the number of the newest flight
+    /// Returns the load that a plain read of `key` waits for without a read of the store, with the number of the newest flight
     /// before; `None` if there is none, or if a setting asks for more than to wait.
     pub(super) fn flight_after_miss<Q>(&self, key: &Q) -> Option<(Arc<Flight<V>>, u64)>
     where
@@ -195,7 +195,7 @@ where
         Some((self.flights.after_miss(key, &self.subscription.epochs)?, newest))
     }
 
-    /// A plain read that waits for a load in progress. If it may not take the value, it begins again with a look at the store.
+    /// A plain read that waits for a load in progress. If it may not take the value, it begins again with a read of the store.
     pub(super) async fn read_joined(
         self: Arc<Self>,
         key: K,

@@ -1,4 +1,4 @@
-//! Readers that wait for a load in progress without a look at the store.
+//! Readers that wait for a load in progress without a read of the store.
 
 use futures_util::FutureExt;
 
@@ -35,7 +35,7 @@ async fn a_reader_that_finds_a_load_in_progress_does_not_ask_the_store() {
 }
 
 #[tokio::test]
-async fn a_plain_reader_does_not_wait_for_the_load_of_a_reader_that_requires_more() {
+async fn a_plain_reader_does_not_wait_for_the_load_of_a_strict_one() {
     let (store, database) = (Arc::new(MemoryStore::new("t")), Database::default());
     let _invalidator = ManualInvalidator::begin(&store).await;
     let cache = builder(&store, &database).build().expect("a cache");
