@@ -1,6 +1,7 @@
-//! Hits in a process-local cache, one reader: nanoseconds of each.
+//! Hits in a process-local cache, by one reader or by several at once: nanoseconds of each.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::keys::COUNT;
@@ -88,22 +89,33 @@ impl Contenders {
     }
 }
 
-/// Measures every cache with the same keys. Who begins changes every round, and the first round does not count.
-pub(crate) async fn measure(rounds: usize, keys: &[u64]) -> Result<Times, Failure> {
-    let contenders = Contenders::filled().await?;
-    let mut times = Times::new("ns per hit", &NAMES);
+/// Measures every cache with the same keys, which each of the readers reads. Who begins changes every round, and the first round
+/// does not count.
+pub(crate) async fn measure(rounds: usize, readers: usize, keys: &Arc<[u64]>) -> Result<Times, Failure> {
+    let contenders = Arc::new(Contenders::filled().await?);
+    let mut times = Times::new("ns per hit of a reader", &NAMES);
     for round in 0..=rounds {
         for turn in 0..NAMES.len() {
             let contender = (round + turn) % NAMES.len();
             let began = Instant::now();
-            let hits = contenders.read(contender, keys).await;
+            let read = |_| {
+                let (contenders, keys) = (Arc::clone(&contenders), Arc::clone(keys));
+                tokio::spawn(async move { contenders.read(contender, &keys).await })
+            };
+            let running: Vec<_> = (0..readers).map(read).collect();
+            let mut hits = 0;
+            for reader in running {
+                hits += reader.await?;
+            }
             let nanos = began.elapsed().as_nanos() as f64;
-            if hits < keys.len() && contender == 0 {
-                return Err(format!("{} of {} reads of cachefront were no hits", keys.len() - hits, keys.len()).into());
+            let reads = readers * keys.len();
+            if hits < reads && contender == 0 {
+                return Err(format!("{} of {reads} reads of cachefront were no hits", reads - hits).into());
             }
             times.note(round, contender, nanos / keys.len() as f64);
         }
     }
+    let contenders = Arc::into_inner(contenders).ok_or("a reader still runs")?;
     contenders.ours.stop().await;
     Ok(times)
 }

@@ -26,7 +26,11 @@ async fn main() -> Result<(), Failure> {
     let (rounds, reads) = (number(1, 5)?, number(2, 1_000_000)?);
     let mut report = Map::new();
     for (name, keys) in keys::all(reads) {
-        report.insert(format!("hit_{name}"), hits::measure(rounds, &keys).await?.report());
+        let keys = keys.into();
+        report.insert(format!("hit_{name}"), hits::measure(rounds, 1, &keys).await?.report());
+        if name == "hot" {
+            report.insert("hit_hot_two_readers".to_owned(), hits::measure(rounds, 2, &keys).await?.report());
+        }
     }
     report.insert("stampede".to_owned(), stampede::measure(rounds).await?.report());
     writeln!(std::io::stdout(), "{:#}", Value::Object(report))?;
