@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::{Clock, Entropy};
+use crate::settings::DURATION_MAX;
 
 /// The pauses between the attempts of one task, for the components of this crate and for adapters.
 ///
@@ -26,9 +27,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Returns a backoff whose interval begins at `min` and doubles up to `max`, or stays at `min` if `max` is shorter.
+    /// Returns a backoff whose interval begins at `min` and doubles up to `max`, or stays at `min` if `max` is shorter. Both are
+    /// 365 days at most.
     pub fn new(min: Duration, max: Duration) -> Self {
-        Self { next: min, min, max: max.max(min) }
+        let min = min.min(DURATION_MAX);
+        Self { next: min, min, max: max.clamp(min, DURATION_MAX) }
     }
 
     /// Starts again from the shortest interval, because an attempt succeeded.

@@ -15,7 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::settings::checks::{above_zero, at_least_one, invalid};
+pub(crate) use crate::settings::checks::DURATION_MAX;
+use crate::settings::checks::{above_zero, at_least_one, bounded, invalid};
 
 /// Maximum of `epoch_slots`: 8 MiB for each cache. Tickets have room for this many.
 pub(crate) const EPOCH_SLOTS_MAX: usize = 1 << 20;
@@ -271,6 +272,13 @@ impl CacheSettings {
             ("tick", self.tick),
         ];
         above_zero(&positive)?;
+        bounded(&[
+            ("load_hard_timeout", self.load_hard_timeout),
+            ("load_soft_timeout", self.load_soft_timeout),
+            ("load_linger", self.load_linger),
+            ("proof_wait", self.proof_wait),
+            ("stale_while_revalidate", self.stale_while_revalidate),
+        ])?;
         at_least_one(&[
             ("loads_max", self.loads_max),
             ("loads_waiting_max", self.loads_waiting_max),
@@ -396,6 +404,7 @@ impl CdcSettings {
             ("retry_max", self.retry_max),
             ("drain_max", self.drain_max),
         ])?;
+        bounded(&[("batch_linger", self.batch_linger)])?;
         at_least_one(&[
             ("batch_changes_max", self.batch_changes_max),
             ("batch_bytes_max", self.batch_bytes_max),

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::sync::oneshot;
 
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
+use crate::cache::many::cancelled;
 use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose};
 use crate::cache::serving::ServingMode;
@@ -65,7 +67,7 @@ where
         keys.iter().map(of).collect()
     }
 
-    async fn read_unique(&self, keys: &[K], level: &Level) -> Result<Vec<Hit<V>>> {
+    async fn read_unique(self: &Arc<Self>, keys: &[K], level: &Level) -> Result<Vec<Hit<V>>> {
         let encode = |key: &K| StoreKey::encode_short(&self.shared.cache, key);
         let store_keys = keys.iter().map(encode).collect::<Result<Option<Vec<_>>>>()?;
         let cached = matches!(self.subscription.serving(), ServingMode::Normal | ServingMode::ReadOnly)
@@ -133,19 +135,38 @@ where
 
     /// Returns what the server that commits has executed now, if the loader can say it.
     async fn executed(&self) -> Option<Position> {
-        match self.loader.as_ref()?.executed().await {
-            Ok(executed) => executed,
-            Err(error) => {
-                tracing::debug!(cache = %self.shared.cache, error = %error, "the executed position cannot be read");
-                None
-            }
+        let loader = self.loader.as_ref()?;
+        // A statement like a load: within the same bounds.
+        let _permit = self.gate.permit().await.ok()?;
+        tokio::select! {
+            biased;
+            executed = loader.executed() => match executed {
+                Ok(executed) => executed,
+                Err(error) => {
+                    tracing::debug!(cache = %self.shared.cache, error = %error, "the executed position cannot be read");
+                    None
+                }
+            },
+            () = self.clock.sleep(self.settings.load_timeout) => None,
         }
     }
 
-    /// Loads all keys by one batch. Those whose lease is free are stored.
-    async fn load_all(&self, keys: &[K], store_keys: &[StoreKey], level: &Level) -> Result<Vec<Hit<V>>> {
+    /// Loads all keys by one batch, in a task of its own: a reader that goes away leaves no lease behind.
+    async fn load_all(self: &Arc<Self>, keys: &[K], store_keys: &[StoreKey], level: &Level) -> Result<Vec<Hit<V>>> {
         keys.iter().for_each(|key| self.note_read(key, ReadOutcome::Miss));
-        self.tasks.check_open(&self.shared.cache)?;
+        let running = self.tasks.begin(&self.shared.cache)?;
+        let (inner, level) = (Arc::clone(self), level.clone());
+        let (keys, store_keys) = (keys.to_vec(), store_keys.to_vec());
+        let (reply, loaded) = oneshot::channel();
+        running.spawn(async move {
+            // The reader may have gone away.
+            let _ = reply.send(inner.load_batch(&keys, &store_keys, &level).await);
+        });
+        self.within_hard_timeout(async { loaded.await.unwrap_or_else(|_| Err(cancelled())) }).await
+    }
+
+    /// Loads all keys by one batch. Those whose lease is free are stored.
+    async fn load_batch(&self, keys: &[K], store_keys: &[StoreKey], level: &Level) -> Result<Vec<Hit<V>>> {
         let mut proof_wait = self.proof_wait();
         loop {
             let permit = self.gate.permit().await?;

@@ -114,6 +114,11 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         })
     }
 
+    /// Returns true for an entry that is damaged, or of another codec.
+    pub(super) fn is_undecodable(&self, reading: Reading, now: Timestamp) -> bool {
+        matches!(self.decode(reading, now), Err(LoadReason::NotDecodable | LoadReason::Damaged))
+    }
+
     /// Decodes the value of an entry, `None` if the database has no such row; its tags; and its size before compression.
     fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>, usize), LoadReason> {
         if header.state == PayloadState::Negative {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::cache::hit::Loaded;
 use crate::cache::plan::Purpose;
+use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Number of locks of the table: enough that cores rarely contend.
@@ -48,6 +49,9 @@ pub(crate) struct Flight<V> {
     number: u64,
     ticket: Ticket,
     purpose: Purpose,
+    /// When its lease ends at the latest, in microseconds since the Unix epoch; 0 while it has none. Until then no other process can
+    /// fill the key.
+    leased_until: AtomicU64,
     outcome: OnceLock<Outcome<V>>,
     /// Wakes the waiters, in the order they came.
     completed: Notify,
@@ -92,21 +96,25 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
             return Joined::Waiter(Arc::clone(flight));
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
-        let flight = Arc::new(Flight { number, ticket, purpose, outcome: OnceLock::new(), completed: Notify::new() });
+        let (leased_until, outcome, completed) = (AtomicU64::new(0), OnceLock::new(), Notify::new());
+        let flight = Arc::new(Flight { number, ticket, purpose, leased_until, outcome, completed });
         shard.insert(key.clone(), Arc::clone(&flight));
         drop(shard);
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
-    /// Returns the flight of `key` that a reader may join without a read of the store: it began because there was no value.
-    pub(crate) fn after_miss<Q>(&self, key: &Q, epochs: &Epochs) -> Option<Arc<Flight<V>>>
+    /// Returns the flight of `key` that a reader may join without a read of the store: it began because there was no value, and its
+    /// lease keeps others from storing one. A load that takes longer than its lease may be one that hangs, while another process has
+    /// filled the key.
+    pub(crate) fn after_miss<Q>(&self, key: &Q, epochs: &Epochs, clock: &dyn Clock) -> Option<Arc<Flight<V>>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let shard = self.shard(key);
-        let flight = shard.get(key).filter(|flight| flight.purpose == Purpose::Miss && epochs.holds(flight.ticket));
-        flight.cloned()
+        let flight = shard.get(key).filter(|flight| flight.purpose == Purpose::Miss && epochs.holds(flight.ticket))?;
+        let leased = clock.now().as_micros() < flight.leased_until.load(Ordering::Relaxed);
+        leased.then(|| Arc::clone(flight))
     }
 
     /// Returns true if a load of `key` is in progress that a reader could join.
@@ -169,6 +177,11 @@ impl<K: Hash + Eq, V> Leader<K, V> {
     /// Returns the key to load.
     pub(crate) fn key(&self) -> &K {
         &self.key
+    }
+
+    /// Notes that the load has a lease until this time.
+    pub(crate) fn note_lease(&self, until: Timestamp) {
+        self.flight.leased_until.store(until.as_micros(), Ordering::Relaxed);
     }
 
     /// Completes the flight: later readers start another one, then the waiters are woken.

@@ -416,7 +416,9 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
 /// It ticks at multiples of `period`, so that the tasks of all caches of a process wake together: once per period, and not
 /// once per cache.
 fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duration) -> JoinHandle<()> {
+    let guard = Ticker(Weak::clone(&subscription));
     tokio::spawn(async move {
+        let _guard = guard;
         while let Some(subscription) = subscription.upgrade() {
             clock.tick();
             subscription.tick();
@@ -424,6 +426,18 @@ fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duratio
             clock.sleep(until_multiple(clock.now(), period)).await;
         }
     })
+}
+
+/// Turns the process-local tier off when the task that ticks its clock ends before the cache: a cache may outlive the runtime that
+/// it was built in.
+struct Ticker(Weak<Subscription>);
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        if let Some(subscription) = self.0.upgrade() {
+            subscription.stop_clock();
+        }
+    }
 }
 
 /// Returns the time from `now` to the next multiple of `period`.

@@ -94,6 +94,7 @@ where
             Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
             Next::Load(permit, lease) => (permit, lease),
         };
+        self.note_lease(leader, lease.as_ref());
         let previous = self.previous(plan, lease.as_ref(), &work).await;
         let mut fresh = match self.load(permit, leader.key(), previous, &work, lease.as_ref()).await {
             Ok(fresh) => fresh,
@@ -102,6 +103,13 @@ where
         self.mark(leader.key(), lease.as_mut(), &[], &mut fresh);
         leader.seal();
         Ok(Arc::new(self.store_loaded(leader.key(), plan, lease, fresh).await))
+    }
+
+    /// Notes in the flight how long its lease keeps others from storing a value.
+    pub(super) fn note_lease(&self, leader: &Leader<K, V>, lease: Option<&Lease>) {
+        if lease.is_some() {
+            leader.note_lease(self.clock.now().after(self.settings.lease));
+        }
     }
 
     /// Waits for a permit to load, then requests the lease: a lease begins when its load can begin, so that it does not

@@ -289,7 +289,10 @@ where
         for (leased, load) in leases.into_iter().zip(pending) {
             match leased {
                 Leased::Present(loaded) => load.leader.complete(Ok(Arc::new(loaded))),
-                Leased::Granted(lease) => loads.push((load, Some(lease))),
+                Leased::Granted(lease) => {
+                    self.note_lease(&load.leader, Some(&lease));
+                    loads.push((load, Some(lease)));
+                }
                 Leased::Without => loads.push((load, None)),
                 // It is waited for in a task of its own: a task that waits for a lease holds none ("Permit before lease").
                 Leased::Held(_) => {

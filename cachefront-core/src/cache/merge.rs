@@ -19,7 +19,8 @@ pub(super) trait Merge<K, V>: Send + Sync {
     where
         K: Hash + Eq;
 
-    /// Takes the loads of a batch: all, or `max` if there are as many. Returns none if `full` is asked for and they are fewer.
+    /// Takes the loads of a batch, the oldest first: all, or `max` if there are as many. Returns none if `full` is asked for and they
+    /// are fewer.
     fn take(&self, max: usize, full: bool) -> Vec<PendingLoad<K, V>>
     where
         K: Hash + Eq;
@@ -54,7 +55,7 @@ impl<K: Hash + Eq + Send + Sync, V: Send + Sync> Merge<K, V> for Merger<K, V> {
         if full && waiting.len() < max {
             return Vec::new();
         }
-        let rest = waiting.len().saturating_sub(max);
-        waiting.drain(rest..).collect()
+        let count = waiting.len().min(max);
+        waiting.drain(..count).collect()
     }
 }

@@ -112,7 +112,13 @@ where
     ///
     /// Everything but a hit is in boxed futures of its own, so that the future of a hit, which every read allocates, holds
     /// no state of a load.
-    pub(super) async fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> Result<Hit<V>> {
+    pub(super) fn read(self: Arc<Self>, key: K, level: &Level, work: Work<V>) -> impl Future<Output = Result<Hit<V>>> {
+        let newest = self.flights.newest();
+        self.read_since(key, level, work, newest)
+    }
+
+    /// Like [`read`](Self::read), for a read that began when `newest` was the newest flight.
+    async fn read_since(self: Arc<Self>, key: K, level: &Level, work: Work<V>, newest: u64) -> Result<Hit<V>> {
         // A key that is too long to be stored is loaded every time.
         let store_key = StoreKey::encode_short(&self.shared.cache, &key)?;
         let serving = self.subscription.serving();
@@ -124,7 +130,7 @@ where
             self.note_read(&key, ReadOutcome::Bypass);
             return Box::pin(self.bypass(&key, level, &work, self.proof_wait())).await;
         };
-        let read = Read { key, store_key, level, newest: self.flights.newest() };
+        let read = Read { key, store_key, level, newest };
         if (!level.is_eventual() || level.detailed)
             && let Some(hit) = self.local_proven(&read.key, level)
         {
@@ -192,7 +198,7 @@ where
             return None;
         }
         let newest = self.flights.newest();
-        Some((self.flights.after_miss(key, &self.subscription.epochs)?, newest))
+        Some((self.flights.after_miss(key, &self.subscription.epochs, &*self.clock)?, newest))
     }
 
     /// A plain read that waits for a load in progress. If it may not take the value, it begins again with a read of the store.
@@ -207,7 +213,7 @@ where
         if loaded.tier == Tier::Database && (flight.serves(newest) || loaded.accepted) {
             return Ok(Hit::plain(loaded.value.clone(), loaded.tier));
         }
-        Box::pin(self.read(key, &Level::EVENTUAL, work)).await
+        Box::pin(self.read_since(key, &Level::EVENTUAL, work, newest)).await
     }
 
     /// Joins or starts one load.
@@ -281,7 +287,7 @@ where
         level: &Level,
         get: impl FnOnce(&LocalTier<K, V>, Timestamp) -> Option<LocalEntry<V>>,
     ) -> Option<Hit<V>> {
-        let tier = self.local.as_ref()?;
+        let tier = self.local.as_ref().filter(|_| !self.subscription.is_local_off())?;
         let before = self.shared.mode.is_cdc_throughout();
         let handled = self.subscription.handled.load();
         let entry = get(tier, self.coarse.now())?;

@@ -215,18 +215,26 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
-    /// Requests the right to fill a key, once.
+    /// Requests the right to fill a key. An entry that the store considers valid and this release cannot decode is loaded over.
     pub(super) async fn lease(&self, key: &StoreKey, reload: bool) -> Leased<V> {
+        match self.lease_once(key, reload).await {
+            Some(leased) => leased,
+            None => self.lease_once(key, true).await.unwrap_or(Leased::Without),
+        }
+    }
+
+    /// Returns `None` if there is an entry that this release cannot decode.
+    async fn lease_once(&self, key: &StoreKey, reload: bool) -> Option<Leased<V>> {
         if self.subscription.serving() == ServingMode::ReadOnly {
-            return Leased::Without;
+            return Some(Leased::Without);
         }
         let Some(token) = Token::from_u128(self.entropy.random_u128()) else {
-            return Leased::Held(Duration::ZERO);
+            return Some(Leased::Held(Duration::ZERO));
         };
         let request = LeaseRequest { reload, ..self.lease_request(key, token) };
         let mode = request.mode;
-        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Leased::Without };
-        match reply {
+        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Some(Leased::Without) };
+        Some(match reply {
             LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
                 self.note_origin(meta.as_deref());
@@ -237,7 +245,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                     if lease.fence.is_none() {
                         self.metrics.fill_refused("no_fence");
                         self.release(key, &lease).await;
-                        return Leased::Without;
+                        return Some(Leased::Without);
                     }
                 }
                 Leased::Granted(lease)
@@ -247,9 +255,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
                 self.note_covered(false);
                 Leased::Without
             }
-            LeaseReply::Present { meta, entry } => self.present(meta, entry).await,
+            LeaseReply::Present { meta, entry } => return self.present(meta, entry).await,
             LeaseReply::Held { remaining } => Leased::Held(remaining),
-        }
+        })
     }
 
     /// Returns the fence of a lease that was granted under `meta`: a position that covers everything that was sent to the store
@@ -271,13 +279,15 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
-    /// Evaluates an entry that another process filled between this reader's lookup and its lease request. An entry that
-    /// the store considers valid and this process cannot decode must be loaded over.
-    async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Leased<V> {
+    /// Evaluates an entry that another process filled between this reader's lookup and its lease request, or that this process
+    /// cannot decode.
+    async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Option<Leased<V>> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        match self.evaluate_one(reading, &Level::EVENTUAL, self.clock.now(), Look::Read).await {
-            Lookup::Hit(stored) => Leased::Present(stored.into_loaded()),
-            _ => Leased::Without,
+        let now = self.clock.now();
+        match self.evaluate_one(reading.clone(), &Level::EVENTUAL, now, Look::Read).await {
+            Lookup::Hit(stored) => Some(Leased::Present(stored.into_loaded())),
+            Lookup::Miss if self.is_undecodable(reading, now) => None,
+            _ => Some(Leased::Without),
         }
     }
 

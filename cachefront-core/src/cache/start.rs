@@ -14,6 +14,26 @@ use crate::cache::merge::PendingLoad;
 use crate::cache::plan::{LoadPlan, Work};
 use crate::key::CacheKey;
 
+/// Begins the loads that wait. If its runtime ends first, their readers get an error: no other timer would begin them.
+struct Timer<K: Hash + Eq, V> {
+    inner: Arc<Inner<K, V>>,
+    armed: bool,
+}
+
+impl<K: Hash + Eq, V> Timer<K, V> {
+    fn disarm(&mut self) {
+        self.armed = false;
+    }
+}
+
+impl<K: Hash + Eq, V> Drop for Timer<K, V> {
+    fn drop(&mut self) {
+        if self.armed {
+            drop(self.inner.merger.take(usize::MAX, false));
+        }
+    }
+}
+
 impl<K, V> Inner<K, V>
 where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
@@ -49,13 +69,18 @@ where
             self.spawn_batches(full);
         }
         if first {
-            let inner = Arc::clone(self);
+            let mut timer = Timer { inner: Arc::clone(self), armed: true };
             tokio::spawn(async move {
-                inner.clock.sleep(inner.settings.load_linger).await;
-                let rest = inner.merger.take(max, false);
-                if !rest.is_empty() {
-                    inner.spawn_batches(rest);
+                timer.inner.clock.sleep(timer.inner.settings.load_linger).await;
+                // Until none waits: only who adds to an empty list starts a timer.
+                loop {
+                    let rest = timer.inner.merger.take(max, false);
+                    if rest.is_empty() {
+                        break;
+                    }
+                    timer.inner.spawn_batches(rest);
                 }
+                timer.disarm();
             });
         }
     }

@@ -35,6 +35,10 @@ const READ_ONLY: u8 = 8;
 /// Reads go to the database, and cached values are compared with theirs.
 const SHADOW: u8 = 16;
 
+/// The coarse clock stands still, because the task that ticks it has ended with its runtime: the process-local tier serves no
+/// value, since none would expire.
+const STOPPED: u8 = 32;
+
 /// What this process has handled of the bus: the proof for values of the process-local tier.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handled {
@@ -126,7 +130,12 @@ impl Subscription {
 
     /// Returns true if the process-local tier serves no read.
     pub(crate) fn is_local_off(&self) -> bool {
-        self.limits.load(Ordering::Relaxed) & (BYPASSED | SHADOW) != 0
+        self.limits.load(Ordering::Relaxed) & (BYPASSED | SHADOW | STOPPED) != 0
+    }
+
+    /// Turns the process-local tier off for good: its clock stands still.
+    pub(crate) fn stop_clock(&self) {
+        self.limit(STOPPED, true);
     }
 
     /// Returns true if a plain read may be served a value of the process-local tier only if its age allows it.

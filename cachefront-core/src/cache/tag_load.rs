@@ -74,6 +74,7 @@ where
                 Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
                 Next::Load(permit, lease) => (permit, lease),
             };
+            self.note_lease(leader, lease.as_ref());
             let mut fresh = match self.load(permit, leader.key(), None, &work, lease.as_ref()).await {
                 Ok(fresh) => fresh,
                 Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,

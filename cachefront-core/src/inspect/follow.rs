@@ -21,15 +21,19 @@ pub(super) async fn follow(state: Arc<State>, mut source: Box<dyn ChangeSource>,
     }
     let mut backoff = Backoff::new(state.settings.retry_min, state.settings.retry_max);
     while active.wait_for(|active| *active).await.is_ok() {
+        let mut over = false;
         let ended = tokio::select! {
-            paused = active.wait_for(|active| !*active) => match paused {
-                Ok(_) => None,
-                Err(_) => return,
-            },
+            paused = active.wait_for(|active| !*active) => {
+                over = paused.is_err();
+                None
+            }
             error = session(&state, &mut *source, &filter, &mut backoff) => Some(error),
         };
         source.close().await;
         state.stop_following();
+        if over {
+            return;
+        }
         if let Some(error) = ended {
             tracing::warn!(error = %error.chain(), "the inspector's change source failed; it is opened again");
             state.failed(error);

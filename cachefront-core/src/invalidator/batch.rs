@@ -1,9 +1,10 @@
 //! Maps a source's batch to the keys that it makes stale, each once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 
 use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Change, RowChange, TableName, TransitTimes};
 use crate::invalidator::mapped::{Caches, Mapped};
 use crate::key::StoreKey;
@@ -199,12 +200,20 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     plan
 }
 
+/// Calls a cache's map. A panic is an error of this cache: it would end the invalidator of all, here and in each process that takes
+/// over, because each reads the same row.
+fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    let panicked =
+        |_| Err(Error::new(ErrorKind::Corrupt, "the mapping panicked: return an error from `depends_on` instead"));
+    std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked)
+}
+
 /// Returns the keys of a row change, each once. Only a cache whose mapping fails is flushed.
 fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush>) -> Vec<StoreKey> {
     let mut keys = Vec::new();
     for (index, cache) in caches.iter().enumerate().filter(|(_, cache)| cache.fit) {
         let before = keys.len();
-        if let Err(error) = cache.map.keys(row, &mut keys) {
+        if let Err(error) = caught(|| cache.map.keys(row, &mut keys)) {
             keys.truncate(before);
             flushed.entry(index).or_insert(Flush::Mapping(error));
         }
@@ -221,7 +230,7 @@ fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush
 
 /// Returns the values that keys have after a row change, for caches whose values are a function of the row.
 fn values_of(row: &RowChange, caches: &Caches) -> Vec<(MappingId, RowValue)> {
-    let value_of = |cache: &Mapped| match cache.map.row_value(row) {
+    let value_of = |cache: &Mapped| match caught(|| cache.map.row_value(row)) {
         Ok(value) => value.map(|value| (cache.mapping, value)),
         Err(error) => {
             tracing::debug!(cache = cache.cache(), error = %error.chain(), "a row has no value: the entry is removed");

@@ -1,9 +1,11 @@
 //! Builds an invalidator from a source, a store, and the caches on it.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use crate::cache::Cache;
@@ -15,7 +17,7 @@ use crate::invalidator::handle::{CdcHandle, Owner};
 use crate::invalidator::mapped::Caches;
 use crate::invalidator::observer::CdcObserver;
 use crate::invalidator::pump::Pump;
-use crate::invalidator::status::CdcStatus;
+use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::invalidator::worker::Worker;
 use crate::keymap::KeyMap;
 use crate::metrics::CdcMetrics;
@@ -192,16 +194,31 @@ impl Cdc {
             entropy: self.entropy,
             metrics: CdcMetrics::new(),
             desired_states,
-            status,
+            status: status.clone(),
             term: 0,
             next_order: 0,
             checked: false,
         };
-        let pump = Pump { source: self.source, worker };
+        let (pump, ended) = (Pump { source: self.source, worker }, status.clone());
         let drain_max = self.settings.drain_max;
-        let task = runtime.spawn(pump.run()).abort_handle();
+        let run = async move {
+            if AssertUnwindSafe(pump.run()).catch_unwind().await.is_err() {
+                note_panic(&ended);
+            }
+        };
+        let task = runtime.spawn(run).abort_handle();
         Ok(CdcHandle::new(Owner { desired, statuses, task, clock: self.clock, drain_max }))
     }
+}
+
+/// A task that has panicked keeps no cache correct, and must not look as if it did.
+fn note_panic(status: &watch::Sender<CdcStatus>) {
+    let message = "the invalidator panicked and has ended: its caches are not kept correct by this process";
+    tracing::error!("{message}");
+    status.send_modify(|status| {
+        status.state = CdcState::Failed;
+        status.last_error = Some(Error::new(ErrorKind::Closed, message));
+    });
 }
 
 impl fmt::Debug for Cdc {

@@ -3,6 +3,7 @@
 //! Every write compares the session's [`Expected`] with the store's meta. A conflict means that another invalidator has
 //! taken the term, or that the store failed over to an older state: the session ends, and the next one reads the state.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -335,14 +336,17 @@ impl Worker {
             status.invalidations_total += invalidated;
         });
         if let Some(observer) = &self.observer {
-            observer.applied(&AppliedBatch {
+            let applied = AppliedBatch {
                 changes: plan.changes,
                 mode: desired.mode,
                 applied: session.checkpoint.position.clone(),
                 received_at: stages.received_at,
                 visible_at: stages.visible_at,
                 applied_at: self.clock.now(),
-            });
+            };
+            if std::panic::catch_unwind(AssertUnwindSafe(|| observer.applied(&applied))).is_err() {
+                tracing::error!("the observer of applied batches panicked: it misses a batch");
+            }
         }
     }
 

@@ -4,9 +4,21 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// The longest duration of a timer: sums of a few cannot overflow, and "for ever" is a wait without a bound.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Checks durations that are above zero, and not longer than [`DURATION_MAX`].
 pub(super) fn above_zero(fields: &[(&str, Duration)]) -> Result<()> {
     match fields.iter().find(|(_, duration)| duration.is_zero()) {
         Some((name, _)) => Err(invalid(format!("`{name}` is zero: give a duration above zero"))),
+        None => bounded(fields),
+    }
+}
+
+/// Checks durations that are not longer than [`DURATION_MAX`].
+pub(super) fn bounded(fields: &[(&str, Duration)]) -> Result<()> {
+    match fields.iter().find(|(_, duration)| *duration > DURATION_MAX) {
+        Some((name, duration)) => Err(invalid(format!("`{name}` is {duration:?}: give at most 365 days"))),
         None => Ok(()),
     }
 }

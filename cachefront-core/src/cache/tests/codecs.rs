@@ -65,6 +65,7 @@ async fn every_codec_serves_its_own_values_and_misses_those_of_another() {
     assert_eq!(read(texts(&store).codec(Postcard)).await, Tier::Database);
     assert_eq!(read(texts(&store).codec(Postcard)).await, Tier::Shared);
     assert_eq!(read(texts(&store).codec(MsgPack)).await, Tier::Database, "another codec's value");
+    assert_eq!(read(texts(&store).codec(MsgPack)).await, Tier::Shared, "which was replaced");
     let other = MemoryStore::new("t");
     assert_eq!(read(texts(&other).codec(MsgPack)).await, Tier::Database);
     assert_eq!(read(texts(&other).codec(MsgPack)).await, Tier::Shared);

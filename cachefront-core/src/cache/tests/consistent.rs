@@ -204,3 +204,34 @@ async fn without_an_executed_position_all_keys_are_loaded_at_once() {
     }
     assert_eq!(cache.get(&3).detailed().await.expect("a hit").tier, Tier::Shared);
 }
+
+#[tokio::test]
+async fn a_read_ends_although_the_database_never_says_what_it_has_executed() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let settings = CacheSettings::default().with_load_timeout(Duration::from_millis(20));
+    let cache = builder(&store, &rows.database).settings(settings).loader(rows.clone()).build().expect("a cache");
+    cache.get_many([1, 2]).await.expect("values");
+    rows.meanwhile(std::future::pending());
+    let read = cache.get_many([1, 2]).consistent().detailed().await.expect("values");
+    assert_eq!((values(&read), read[0].tier), (vec![Some(1); 2], Tier::Database));
+}
+
+#[tokio::test]
+async fn a_dropped_read_leaves_no_lease_and_its_values_are_stored() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows { database: Database::default(), ..Rows::new(true) });
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &rows);
+    let read = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_many([1, 2]).consistent().detailed().await }
+    });
+    rows.database.0.reading.notified().await;
+    read.abort();
+    assert!(read.await.expect_err("aborted").is_cancelled());
+    rows.database.0.returning.add_permits(1);
+    for key in [1, 2] {
+        wait_until("the value is stored", || async { cache.peek(&key).await.expect("a peek").is_some() }).await;
+    }
+    assert_eq!(rows.database.loads(), 1);
+}

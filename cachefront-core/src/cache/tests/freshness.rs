@@ -187,3 +187,23 @@ async fn in_doubt_the_stores_watermark_counts() {
     let loads = fixture.database.loads();
     assert_eq!((fixture.read().await, fixture.database.loads()), (Tier::Shared, loads));
 }
+
+/// Its entries would never expire.
+#[test]
+fn a_tier_whose_clock_stands_still_serves_no_value() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let build = async {
+        let cache: Cache<u64, u64> =
+            Cache::builder("row").local(Local::max_weight(1 << 20)).loader(Database::free()).build().expect("a cache");
+        cache.get(&7).await.expect("a value");
+        assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Local);
+        cache
+    };
+    let first = runtime();
+    let cache = first.block_on(build);
+    assert!(cache.inner.local_get(&7).is_some());
+    drop(first);
+    assert!(cache.inner.local_get(&7).is_none());
+    let hit = runtime().block_on(async { cache.get(&7).detailed().await }).expect("a value");
+    assert_eq!((hit.value, hit.tier), (Some(1), Tier::Shared));
+}

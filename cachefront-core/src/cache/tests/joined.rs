@@ -26,6 +26,7 @@ async fn a_reader_that_finds_a_load_in_progress_does_not_ask_the_store() {
             asked.fetch_add(1, Ordering::SeqCst);
         }
     });
+    wait_until("the load has its lease", || async { cache.inner.flight_after_miss(&7).is_some() }).await;
     let second = reader(&cache);
     wait_until("the second reader has joined", || async { cache.inner.flights.waiters(&7) == 2 }).await;
     assert_eq!(asked.load(Ordering::SeqCst), 0);
@@ -53,4 +54,25 @@ async fn a_plain_reader_does_not_wait_for_the_load_of_a_strict_one() {
     database.0.returning.add_permits(8);
     // The bound cannot be kept, or the load has proven it: either way the reader does not hang.
     let _ = strict.await.expect("joined");
+}
+
+#[tokio::test]
+async fn a_load_that_outlives_its_lease_hides_no_value() {
+    let clock = Arc::new(ManualClock::new());
+    let store = Arc::new(MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock)));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let (hung, working) = (Database::default(), Database::free());
+    let [cache, other] = [&hung, &working].map(|database| {
+        let settings = CacheSettings::default().with_on_lag(crate::settings::OnLag::Serve);
+        let clock = Arc::<ManualClock>::clone(&clock);
+        builder(&store, database).settings(settings).clock(clock).build().expect("a cache")
+    });
+    let first = reader(&cache);
+    wait_until("the load has its lease", || async { cache.inner.flight_after_miss(&7).is_some() }).await;
+    clock.advance(CacheSettings::default().lease + Duration::from_millis(1));
+    assert_eq!(other.get(&7).await.expect("a value"), Some(1), "another process loads and fills the key");
+    let second = cache.get(&7).into_future().now_or_never().expect("ready: the store has a value");
+    assert_eq!(second.expect("a value"), Some(1));
+    hung.0.returning.add_permits(8);
+    assert_eq!(first.await.expect("joined"), Some(1));
 }

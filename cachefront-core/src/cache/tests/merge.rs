@@ -5,6 +5,9 @@ use std::io;
 use std::sync::Mutex;
 
 use super::*;
+use crate::cache::flight::Joined;
+use crate::cache::merge::PendingLoad;
+use crate::cache::plan::{LoadPlan, Purpose};
 use crate::testing::{FaultyStore, TokioClock};
 
 const LINGER: Duration = Duration::from_millis(5);
@@ -231,4 +234,33 @@ async fn a_store_that_does_not_tell_is_asked_again() {
     assert_eq!(waiter.await.expect("joined").expect("a value"), Some(1));
     assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     assert_eq!(table.batches().len(), 1);
+}
+
+/// Several calls add loads at once, and more wait than one batch takes: the one timer begins them all.
+#[tokio::test(start_paused = true)]
+async fn a_timer_leaves_no_load_behind() {
+    let (store, clock, _invalidator) = store().await;
+    let table = Table::new(100);
+    let settings = CacheSettings::default().with_load_linger(LINGER).with_load_batch_max(2);
+    let cache = cache(&store, &clock, &table, settings);
+    let first = read(&cache, 1);
+    wait_until("it waits", || async { cache.inner.flights.newest() == 1 }).await;
+    // What another call has added, and has not begun yet.
+    let (mut added, mut flights) = (Vec::new(), Vec::new());
+    for key in 2..7_u64 {
+        let store_key = StoreKey::encode("row", &key).expect("a key");
+        let epochs = &cache.inner.subscription.epochs;
+        let Joined::Leader(leader) = cache.inner.flights.join(&key, Purpose::Miss, epochs.ticket(&store_key), epochs)
+        else {
+            panic!("the key is being loaded already");
+        };
+        flights.push(leader.flight());
+        added.push(PendingLoad { leader, plan: LoadPlan { store_key, ticket: None, purpose: Purpose::Miss } });
+    }
+    assert!(!cache.inner.merger.add(added), "the first read has started the timer");
+    assert_eq!(first.await.expect("joined").expect("a value"), Some(1));
+    for flight in flights {
+        assert_eq!(flight.wait().await.expect("a value").value, Some(1));
+    }
+    assert_eq!(table.batches(), [vec![1, 2], vec![3, 4], vec![5, 6]], "the oldest first");
 }

@@ -82,7 +82,9 @@ async fn after_a_pause_or_a_gap_the_log_is_followed_again() {
     faults.fail();
     wait_until("the failure is reported", || async { inspector.report().last_error.is_some() }).await;
     wait_until("the log is followed again", || async { inspector.report().followed.is_some() }).await;
+    let closed = world.table.log.closed();
     inspector.shutdown().await;
+    assert_eq!(world.table.log.closed(), closed + 1, "a shutdown closes the source");
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ use super::{AppliedBatch, Cdc, CdcHandle, CdcObserver, CdcState};
 use crate::cache::{Cache, Tier};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Change, Operation, RowChange, RowImage, Value};
+use crate::gate::VisibilityGate;
 use crate::loader::{LoadCx, Loader};
 use crate::position::Position;
 use crate::settings::CdcSettings;
@@ -353,4 +354,48 @@ async fn a_configuration_error_is_returned_once_and_ends_the_invalidator() {
     assert_eq!(cdc.status().state, CdcState::Failed);
     let unbound = Cdc::new(ScriptedSource::new("x")).spawn().expect_err("nothing is bound");
     assert!(unbound.to_string().contains("bind"));
+}
+
+#[tokio::test]
+async fn a_mapping_that_panics_costs_its_cache_only() {
+    let world = World::new();
+    let picky = Cache::<u64, u64>::builder("picky")
+        .shared(Arc::clone(&world.store))
+        .loader(world.table.clone())
+        .depends_on("shop.row", |row: &RowImage| {
+            let id = row.get::<u64>("id")?;
+            assert_ne!(id, 13, "this mapping does not know it");
+            Ok(vec![id])
+        })
+        .build()
+        .expect("a cache");
+    let cdc = world.cdc().bind(&picky).spawn().expect("spawned");
+    cdc.ready().await.expect("ready");
+    world.update(5, 1);
+    world.caught_up().await;
+    assert_eq!((picky.get(&5).await.expect("a value"), world.read(5).await.0), (Some(1), Some(1)));
+    world.update(13, 1);
+    world.caught_up().await;
+    assert!(picky.peek(&5).await.expect("a peek").is_none(), "it was flushed");
+    assert_eq!(world.read(5).await, (Some(1), Tier::Shared));
+    world.update(5, 2);
+    world.caught_up().await;
+    assert_eq!((world.read(5).await.0, cdc.status().state), (Some(2), CdcState::Running));
+}
+
+#[tokio::test]
+async fn an_invalidator_that_panics_says_so() {
+    #[derive(Debug)]
+    struct Panics;
+    #[async_trait::async_trait]
+    impl VisibilityGate for Panics {
+        async fn wait(&self, _position: &Position, _timeout: Duration) -> crate::error::Result<bool> {
+            panic!("a fault of a gate");
+        }
+    }
+    let world = World::new();
+    let cdc = world.cdc().gate(Arc::new(Panics)).spawn().expect("spawned");
+    let error = cdc.ready().await.expect_err("it has ended");
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!(cdc.status().state, CdcState::Failed);
 }
