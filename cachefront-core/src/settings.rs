@@ -146,9 +146,11 @@ pub struct CacheSettings {
     /// Number of slots that count the invalidations of the process-local tier (a power of two, at most 1,048,576). Two
     /// keys that share a slot are invalidated together. Default: 65,536, half a MiB.
     pub epoch_slots: usize,
-    /// How long the bus may be silent before the process-local tier is turned off. Default: 2 s, several heartbeats.
+    /// How long the bus may be silent before the process-local tier is turned off; of the caches of a process on one store, the
+    /// shortest counts for all. Default: 2 s, several heartbeats.
     pub bus_silence_max: Duration,
-    /// The first pause before a new subscription to the bus; it doubles up to `bus_retry_max`. Default: 20 ms.
+    /// The first pause before a new subscription to the bus; it doubles up to `bus_retry_max`. The first cache of a process on a
+    /// store decides, because all share one subscription. Default: 20 ms.
     pub bus_retry_min: Duration,
     /// The maximum of this pause. Default: 1 s.
     pub bus_retry_max: Duration,

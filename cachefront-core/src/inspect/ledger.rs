@@ -94,7 +94,8 @@ impl Ledger {
             let Some((key, gtid)) = followed.order.pop_front() else { return };
             if followed.newest.get(&key).is_some_and(|newest| newest.gtid == gtid) {
                 followed.newest.remove(&key);
-                followed.unknown.insert(&gtid);
+                // With all before it, so that the set does not grow with what is forgotten: a verdict becomes more careful.
+                followed.unknown.insert_range(&gtid.origin, 1, gtid.number);
             }
         }
     }
@@ -177,5 +178,19 @@ mod tests {
         assert_eq!(ledger.standing(&key(1), &position("a:4")), Standing::Changed(cause(4)));
         ledger.record_unknown(&cause(9).gtid);
         assert_eq!(ledger.standing(&key(5), &position("a:4")), Standing::Unchanged(position("a:1-2:9")));
+    }
+
+    #[test]
+    fn what_is_forgotten_takes_no_room() {
+        let mut ledger = Ledger::new(2);
+        ledger.begin(position("a:1-10"));
+        for number in 0..1_000 {
+            ledger.record(&key(number), cause(12 + 2 * number));
+        }
+        ledger.advance(&position("a:1-3000"));
+        let Standing::Unchanged(unknown) = ledger.standing(&key(0), &position("a:1-3000")) else {
+            panic!("it was forgotten");
+        };
+        assert_eq!(unknown.to_string(), "a:1-2006");
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use crate::backoff::Backoff;
 use crate::bus::contract::{BusReader, InvalidationBus};
 use crate::bus::message::{BusEvent, BusMessage, BusRead, Publisher};
-use crate::clock::{Clock, Entropy, Timestamp};
+use crate::clock::{Clock, Entropy, Sleep, Timestamp};
 use crate::identity::ServerId;
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
@@ -79,6 +79,8 @@ pub struct Hub {
 struct Members {
     /// The caches that joined.
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
+    /// The shortest silence that a cache which joined allows.
+    silence_max: Mutex<Option<Duration>>,
     /// The task that follows the bus, while there is one.
     follower: Mutex<Option<AbortHandle>>,
 }
@@ -92,6 +94,7 @@ impl Hub {
     /// Adds a cache, and starts the follower in the current tokio runtime unless one is running.
     pub(crate) fn join(&self, bus: Arc<dyn InvalidationBus>, pace: Pace, listener: &Arc<dyn Listener>) {
         self.members.all().push(Arc::downgrade(listener));
+        self.members.allow(pace.silence_max);
         let mut running = self.members.running();
         if running.as_ref().is_none_or(AbortHandle::is_finished) {
             let follower = Follower::new(bus, pace, Arc::clone(&self.members));
@@ -121,6 +124,17 @@ impl fmt::Debug for Hub {
 }
 
 impl Members {
+    /// Lets the bus be silent for this time at most.
+    fn allow(&self, silence: Duration) {
+        let mut shortest = self.silence_max.lock().unwrap_or_else(PoisonError::into_inner);
+        *shortest = Some(shortest.map_or(silence, |shortest| shortest.min(silence)));
+    }
+
+    /// Returns how long the bus may be silent.
+    fn silence_max(&self) -> Option<Duration> {
+        *self.silence_max.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// No code panics while it holds the lock.
     fn all(&self) -> MutexGuard<'_, Vec<Weak<dyn Listener>>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,12 +205,17 @@ impl Follower {
         }
     }
 
+    /// Completes when the bus was silent for longer than a cache allows.
+    fn silence(&self) -> Sleep {
+        self.pace.clock.sleep(self.members.silence_max().unwrap_or(self.pace.silence_max))
+    }
+
     /// Follows one reader until messages may have been lost. Returns true if it delivered a message.
     async fn follow(&mut self, mut reader: Box<dyn BusReader>) -> bool {
         // The reader has noted the head of the bus: everything newer will be read.
         let mut sequence = reader.head();
         let (mut delivered, mut silent) = (false, false);
-        let mut silence = self.pace.clock.sleep(self.pace.silence_max);
+        let mut silence = self.silence();
         loop {
             let reads = tokio::select! {
                 biased;
@@ -209,7 +228,7 @@ impl Follower {
                         return delivered;
                     }
                     silent = true;
-                    silence = self.pace.clock.sleep(self.pace.silence_max);
+                    silence = self.silence();
                     continue;
                 }
             };
@@ -227,7 +246,7 @@ impl Follower {
                 delivered = true;
                 if read.message.publisher != Publisher::READER {
                     silent = false;
-                    silence = self.pace.clock.sleep(self.pace.silence_max);
+                    silence = self.silence();
                 }
                 self.handle(&read, &listeners);
             }

@@ -120,17 +120,21 @@ struct Scene {
     _listener: Arc<dyn Listener>,
 }
 
+fn pace(clock: &ManualClock, silence_max: Duration) -> Pace {
+    Pace {
+        clock: Arc::new(clock.clone()),
+        entropy: Arc::new(SystemEntropy),
+        silence_max,
+        pause_min: Duration::from_millis(1),
+        pause_max: Duration::from_millis(1),
+    }
+}
+
 impl Scene {
     fn new() -> Self {
         let (clock, recorder) = (ManualClock::new(), Arc::new(Recorder::default()));
         let (feeds, readers) = (0..2).map(|_| mpsc::unbounded_channel()).unzip();
-        let pace = Pace {
-            clock: Arc::new(clock.clone()),
-            entropy: Arc::new(SystemEntropy),
-            silence_max: SILENCE,
-            pause_min: Duration::from_millis(1),
-            pause_max: Duration::from_millis(1),
-        };
+        let pace = pace(&clock, SILENCE);
         let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&recorder);
         let hub = Hub::new();
         hub.join(Arc::new(Script { feeds: Mutex::new(readers) }), pace, &listener);
@@ -306,4 +310,15 @@ async fn a_hub_that_is_dropped_leaves_no_tier_on() {
     scene.send(beat(9)).await;
     scene.hub = Hub::new();
     assert_eq!(scene.settle().await, ["off closed"]);
+}
+
+#[tokio::test]
+async fn the_shortest_silence_that_a_cache_allows_counts_for_all() {
+    let mut scene = Scene::new();
+    let other: Arc<dyn Listener> = Arc::new(Recorder::default());
+    let unused = Arc::new(Script { feeds: Mutex::default() });
+    scene.hub.join(unused, pace(&scene.clock, SILENCE / 4), &other);
+    scene.send(beat(9)).await;
+    scene.clock.advance(SILENCE / 4);
+    assert_eq!(scene.settle().await, ["off silence"]);
 }
