@@ -18,8 +18,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use cachefront::binlog::{BinlogSource, own_commit_token};
-use cachefront::{BoxError, Cache, Cdc, CdcHandle, CdcState, ErrorKind, Position, loader_fn};
+use cachefront::binlog::{BinlogSource, own_commit_token, read_position};
+use cachefront::{BoxError, Cache, Cdc, CdcHandle, CdcState, ErrorKind, LoadCx, Loader, Position};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Pool, params};
 use wiring::{Outcome, cache, database_of, prepare, setting};
@@ -73,6 +73,23 @@ async fn rename(
     Ok([(TOKEN, token.to_string())])
 }
 
+/// Loads the orders of a user. An empty list is a value as well: the user's first order invalidates it.
+struct OrdersOfUser(Pool);
+
+impl Loader<u64, Vec<u64>> for OrdersOfUser {
+    type Error = BoxError;
+
+    async fn load(&self, user: &u64, cx: &LoadCx) -> Result<Option<Vec<u64>>, BoxError> {
+        let mut conn = self.0.get_conn().await?;
+        // Before the SELECT and on the same connection, as every loader of a cache that follows a log.
+        let (position, server) = read_position(&mut conn).await?;
+        cx.position(position);
+        cx.origin(&server);
+        let query = "SELECT id FROM example_orders WHERE user_id = :user ORDER BY id";
+        Ok(Some(conn.exec(query, params! { "user" => user }).await?))
+    }
+}
+
 async fn ready(State(app): State<App>) -> StatusCode {
     match app.cdc.status().state {
         CdcState::Running | CdcState::Standby => StatusCode::OK,
@@ -89,16 +106,9 @@ async fn main() -> Outcome {
         "CREATE TABLE IF NOT EXISTS example_orders (id BIGINT UNSIGNED PRIMARY KEY, user_id BIGINT UNSIGNED NOT NULL)";
     pool.get_conn().await?.query_drop(orders_table).await?;
     let names = cache(&pool, &database).await?;
-    let loads = pool.clone();
     let orders: Cache<u64, Vec<u64>> = Cache::builder("orders-of-user")
         .shared(names.store())
-        .loader(loader_fn(move |user: u64| {
-            let pool = loads.clone();
-            async move {
-                let query = "SELECT id FROM example_orders WHERE user_id = :user ORDER BY id";
-                Ok::<_, mysql_async::Error>(Some(pool.get_conn().await?.exec(query, params! { "user" => user }).await?))
-            }
-        }))
+        .loader(OrdersOfUser(pool.clone()))
         .depends_on_columns(&format!("{database}.example_orders"), &["user_id"], |row| Ok(vec![row.get("user_id")?]))
         .build()?;
     let cdc = Cdc::new(BinlogSource::connect(&url).await?).bind(&names).bind(&orders).spawn()?;
