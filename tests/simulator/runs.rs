@@ -98,6 +98,27 @@ async fn runs_survive_a_restart_and_two_are_compared() {
     }
 }
 
+/// In a container without a volume nothing can be written: the last run is shown and exported all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_cannot_be_written_is_shown_and_exported() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let operator = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
+    fs::write(folder(&world), "a file is in the way").expect("written");
+    operator.post("/load", "preset=steady&rate=50&seconds=1").await.expect(200);
+    let first = until_kept(&operator, 1).await.remove(0);
+    for path in ["/runs".to_owned(), format!("/runs/{first}")] {
+        assert!(operator.get(&path).await.text.contains("data-unwritten"), "{path}");
+    }
+    assert!(operator.get("/runs").await.text.contains("Check CACHEFRONT_DATA_DIR"));
+    assert_eq!(operator.get(&format!("/runs/{first}/json")).await.expect(200)["kind"], "load");
+    // Written with the next one.
+    fs::remove_file(folder(&world)).expect("removed");
+    operator.post("/load", "preset=steady&rate=50&seconds=1").await.expect(200);
+    until_kept(&operator, 2).await;
+    assert!(!operator.get("/runs").await.text.contains("data-unwritten"));
+    assert!(folder(&world).join(format!("{first}.json")).is_file());
+}
+
 /// A panel that runs alone keeps what is true of the API that it measures, not its own settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_kept_with_the_settings_of_the_api_that_was_measured() {

@@ -114,7 +114,7 @@ fn load_of(record: &RunRecord) -> (Option<&str>, Option<u64>, u64, usize, u64) {
 fn table(first: &Figures, second: &Figures) -> Markup {
     html! {
         table.compared {
-            thead { tr { th scope="col" { "figure" } th scope="col" { "A" } th scope="col" { "B" } th scope="col" { "B − A" } th scope="col" { "in percent" } } }
+            thead { tr { th scope="col" { "figure" } th scope="col" { "A" } th scope="col" { "B" } th scope="col" { "B − A" } th scope="col" { "relative to A" } } }
             tbody {
                 @for figure in &FIGURES {
                     @let (a, b) = ((figure.of)(first), (figure.of)(second));
@@ -123,7 +123,7 @@ fn table(first: &Figures, second: &Figures) -> Markup {
                         td data-l="A" { (shown(a, figure.unit)) }
                         td data-l="B" { (shown(b, figure.unit)) }
                         td data-l="B − A" { (difference(a, b, figure)) }
-                        td data-l="in percent" { (relative(a, b)) }
+                        td data-l="relative to A" { (relative(a, b)) }
                     }
                 }
             }
