@@ -26,11 +26,13 @@ FROM gcr.io/distroless/cc-debian13:nonroot AS runtime
 COPY --from=build --chmod=0555 /simulator /usr/local/bin/simulator
 # By number, so that Kubernetes can tell that it is not root.
 USER 65532:65532
+# For what the panel keeps: BuildKit makes a directory for the user above, and so a new volume there is this user's, too.
+WORKDIR /data
 WORKDIR /home/nonroot
 ENTRYPOINT ["/usr/local/bin/simulator"]
 
 FROM runtime AS ui
-ENV CACHEFRONT_UI_ADDR=0.0.0.0:8501
+ENV CACHEFRONT_UI_ADDR=0.0.0.0:8501 CACHEFRONT_DATA_DIR=/data
 EXPOSE 8501
 HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=6 \
     CMD ["/usr/local/bin/simulator", "healthcheck", "--url", "http://127.0.0.1:8501/healthz"]

@@ -9,7 +9,7 @@ use crate::scene::Scene;
 
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
-const UP: &str = "\u{e013}";
+const DOWN: &str = "\u{e015}";
 const SPACE: &str = " ";
 
 /// Goes on with the Tab key until the focus is on what matches.
@@ -64,10 +64,12 @@ async fn a_sweep_is_run_and_two_measurements_are_compared_by_keyboard() {
     tab_to(chrome, "[data-run] summary").await;
     chrome.press(ENTER).await;
     in_all_sizes(chrome, "runs").await;
+    let chosen = "return [...document.querySelectorAll('[data-run] input:checked')].map(one => one.ariaLabel.split(', seed ')[1])";
+    assert_eq!(chrome.run(chosen).await, json!(["42", "42"]), "the same rows, in the same order");
     tab_to(chrome, "[data-run] input[name=a]").await;
     chrome.press(SPACE).await;
     tab_to(chrome, "[data-run] input[name=b]").await;
-    chrome.press(UP).await;
+    chrome.press(DOWN).await;
     chrome.press(ENTER).await;
     chrome.shows("[data-side=A]", "TTL 50 ms", PATIENCE).await;
     chrome.shows("[data-side=B]", "CDC", PATIENCE).await;

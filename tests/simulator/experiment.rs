@@ -41,7 +41,7 @@ async fn ttl_shows_stale_reads_and_cdc_none_beyond_milliseconds() {
     assert!(side("swr", "/freshness/load/late") > 0.0, "{result}");
     assert!(side("swr", "/cache/hit_ratio") >= side("ttl", "/cache/hit_ratio"), "{result}");
     assert!(result["verdict"].as_str().is_some_and(|verdict| verdict.contains("stale-while-revalidate")), "{result}");
-    let options = json!({ "fenced": false, "refresh_in_place": false, "stale_if_error_ms": 0 });
+    let options = json!({ "ttl_ms": 2_000, "fenced": false, "refresh_in_place": false, "stale_if_error_ms": 0 });
     assert_eq!(result["caches"], options);
     assert!(side("cdc", "/freshness/load/judged") > 500.0, "{result}");
     // The cost is reported: what was invalidated is loaded again.

@@ -82,8 +82,12 @@ async fn login(panel: &Client, name: &str, password: &str) -> Answer {
 }
 
 pub(crate) fn panel_of(world: &World) -> Client {
+    panel_at(world.simulator.ui_url())
+}
+
+pub(crate) fn panel_at(base: String) -> Client {
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    Client { http: http.build().expect("a client"), base: world.simulator.ui_url() }
+    Client { http: http.build().expect("a client"), base }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -323,8 +327,7 @@ async fn the_panel_runs_alone_over_servers() {
     let api = on_servers(Simulator::role("api"), &database).start().await;
     let alone = with_accounts(on_servers(Simulator::role("ui"), &database)).env("CACHEFRONT_API_URL", api.api_url());
     let alone = alone.spawn();
-    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    let panel = Client { http: http.build().expect("a client"), base: alone.ui_url() };
+    let panel = panel_at(alone.ui_url());
     wait::until_async("the panel replies", PATIENCE, async || {
         panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
     })

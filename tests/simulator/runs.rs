@@ -3,14 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cachefront_testkit::process::Simulator;
-use cachefront_testkit::wait;
+use cachefront_testkit::{unique, wait};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::load::with;
-use crate::panel::{Reader, panel_of, with_accounts};
-use crate::world::{PATIENCE, Place, World};
+use crate::panel::{Reader, panel_at, panel_of, with_accounts};
+use crate::world::{PATIENCE, Place, World, on_servers};
 
 /// The ids of the kept runs, the newest first, as the list has them.
 async fn ids(reader: &Reader) -> Vec<String> {
@@ -79,6 +81,77 @@ async fn runs_survive_a_restart_and_two_are_compared() {
     assert_eq!(admin.post(&format!("/runs/{first}/delete"), "").await.status, 404);
     assert_eq!(ids(&admin).await, std::slice::from_ref(second));
     assert_eq!(panel.get("/runs").await.status, 401);
+
+    // What was not there was not deleted, changed or stopped, and the audit list says so.
+    assert_eq!(admin.post("/users/4294967296/write", "name=a&email=b").await.status, 404);
+    assert_eq!(admin.post("/users/4294967296/delete", "").await.status, 404);
+    admin.post("/stop/load", "").await.expect(200);
+    let audit = admin.get("/audit").await.text;
+    let outcomes = |what: &str| -> Vec<String> {
+        let cell = format!("{what}</td>");
+        let cells = audit.split(&cell).skip(1);
+        cells.filter_map(|rest| Some(rest.split_once("data-outcome=\"")?.1.split('"').next()?.to_owned())).collect()
+    };
+    assert_eq!(outcomes(&format!("run {first} deleted")), ["failed", "ok"], "{audit}");
+    for what in ["user 4294967296 changed", "user 4294967296 deleted", "load stopped"] {
+        assert_eq!(outcomes(what), ["failed"], "{what}: {audit}");
+    }
+}
+
+/// In a container without a volume nothing can be written: the last run is shown and exported all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_cannot_be_written_is_shown_and_exported() {
+    let world = World::start(Place::Embedded, with_accounts).await;
+    let operator = Reader::log_in(&panel_of(&world), "operator", "o secret").await;
+    fs::write(folder(&world), "a file is in the way").expect("written");
+    operator.post("/load", "preset=steady&rate=50&seconds=1").await.expect(200);
+    let first = until_kept(&operator, 1).await.remove(0);
+    for path in ["/runs".to_owned(), format!("/runs/{first}")] {
+        assert!(operator.get(&path).await.text.contains("data-unwritten"), "{path}");
+    }
+    assert!(operator.get("/runs").await.text.contains("Check CACHEFRONT_DATA_DIR"));
+    assert_eq!(operator.get(&format!("/runs/{first}/json")).await.expect(200)["kind"], "load");
+    // Written with the next one.
+    fs::remove_file(folder(&world)).expect("removed");
+    operator.post("/load", "preset=steady&rate=50&seconds=1").await.expect(200);
+    until_kept(&operator, 2).await;
+    assert!(!operator.get("/runs").await.text.contains("data-unwritten"));
+    assert!(folder(&world).join(format!("{first}.json")).is_file());
+}
+
+/// A panel that runs alone keeps what is true of the API that it measures, not its own settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_kept_with_the_settings_of_the_api_that_was_measured() {
+    let database = unique::database("sim").await;
+    let fenced = |role: &str| on_servers(Simulator::role(role), &database).env("CACHEFRONT_FENCED", "true");
+    let api = fenced("api").env("CACHEFRONT_TTL", "2s").start().await;
+    let _consumer = fenced("consumer").start().await;
+    let ui = with_accounts(on_servers(Simulator::role("ui"), &database)).env("CACHEFRONT_TTL", "9s");
+    let ui = ui.env("CACHEFRONT_SOURCE", "kafka").env("CACHEFRONT_KAFKA_BROKERS", "127.0.0.1:1");
+    let ui = ui.env("CACHEFRONT_API_URL", api.api_url()).spawn();
+    let panel = panel_at(ui.ui_url());
+    wait::until_async("the panel replies", PATIENCE, async || {
+        panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    let operator = Reader::log_in(&panel, "operator", "o secret").await;
+    operator.post("/load", "preset=steady&rate=50&seconds=1").await.expect(200);
+    let load = until_kept(&operator, 1).await.remove(0);
+    wait::until_async("the sweep is started", PATIENCE, async || {
+        // sleep: a session that has just asked often is held back.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        operator.post("/sweep", "preset=steady&rate=50&seconds=1&ttls=50ms&seeds=1").await.status == 200
+    })
+    .await;
+    let sweep = until_kept(&operator, 2).await.remove(0);
+    let built = json!({ "ttl_ms": 2_000, "fenced": true, "refresh_in_place": false, "stale_if_error_ms": 0 });
+    for (id, ttl_ms) in [(load, 2_000), (sweep, 50)] {
+        let record = operator.get(&format!("/runs/{id}/json")).await.expect(200);
+        assert_eq!((&record["source"], &record["caches"]), (&json!("binlog"), &built), "{record}");
+        assert_eq!(record["measurements"][0]["ttl_ms"], ttl_ms, "{record}");
+        let page = operator.get(&format!("/runs/{id}")).await.text;
+        assert!(page.contains("source binlog · caches: TTL 2 s, fenced loads"), "{page}");
+    }
 }
 
 /// A figure of the measurements with a lifetime, `None` for CDC mode.
@@ -158,7 +231,7 @@ async fn reads_have_the_lifetime_that_is_asked_for_and_a_sweep_uses_it() {
     for ttl_ms in 100..130 {
         cached(ttl_ms).await;
     }
-    assert!(api.get(&format!("/users/{id}?ttl_ms=777")).await.text.contains("32 lifetimes"));
+    assert!(api.get(&format!("/users/{id}?ttl_ms=777")).await.text.contains("32 TTLs"));
     assert_eq!(cached(60_000).await, "hit");
 
     let sweep = Simulator::role("sweep").env("CACHEFRONT_API_URL", world.simulator.api_url()).arg("--json=-");

@@ -149,4 +149,19 @@ async fn while_the_store_is_slow_the_page_says_how_old_its_figures_are() {
         page.contains("data-late")
     })
     .await;
+    // What was looked up while every access took 2 s is at least as old once it is shown.
+    let age = async || {
+        let page = page().await;
+        let (_, rest) = page.split_once("This is from ")?;
+        rest.split_once(" s ago")?.0.parse::<f64>().ok()
+    };
+    let mut last = 0.0;
+    let newer = wait::until_some("a later lookup is shown", PATIENCE, async || {
+        let age = age().await?;
+        let is_newer = age < last;
+        last = age;
+        is_newer.then_some(age)
+    })
+    .await;
+    assert!(newer >= 1.9, "looked up within 2 s and {newer} s old");
 }

@@ -64,9 +64,33 @@ async fn every_hop_of_a_write_is_measured_embedded() {
         }
     }
     let gate = hop(&write, "gate")["to_ms"].as_f64();
-    assert!(hop(&write, "first_read")["from_ms"].as_f64() >= gate, "it began before the commit was visible: {write}");
     assert!(hop(&write, "push")["from_ms"].as_f64() >= gate, "{write}");
     assert!(world.api.get("/writes?limit=101").await.expect(422)["detail"].is_array());
+}
+
+/// A replica that lags returns the older row long after the write: such a read is not the first one that has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_the_older_row_is_not_the_first_one_after_the_write() {
+    const LAG_MS: f64 = 1_500.0;
+    let world =
+        World::start(Place::Embedded, |launch| launch.env("CACHEFRONT_TTL", "10m").env("CACHEFRONT_FENCED", "true"))
+            .await;
+    let api = &world.api;
+    let id = api.add("Ada", "ada@example.org").await;
+    whole_write(&world, id).await;
+    api.put("/faults", &json!({ "replica_lag_ms": LAG_MS as u64 })).await.expect(200);
+    world.other.execute(&format!("UPDATE users SET name = 'Late' WHERE id = {id}")).await;
+    let first_read = async || newest(api).await.and_then(|write| hop(&write, "first_read")["to_ms"].as_f64());
+    let mut older = 0;
+    wait::until_async("the replica has the write", PATIENCE, async || {
+        let name = api.name_of(id).await;
+        older += u32::from(name != "Late");
+        name == "Late"
+    })
+    .await;
+    assert!(older > 0, "no read returned the older row");
+    let ms = wait::until_some("the first read that has it is measured", PATIENCE, async || first_read().await).await;
+    assert!(ms > LAG_MS / 2.0, "{ms} ms after the commit, and the replica lags by {LAG_MS} ms");
 }
 
 /// From the binary log no connector and no queue is passed, and in TTL mode nothing is removed: that is no zero.

@@ -37,6 +37,8 @@ fn refuses_wrong_values() -> Result<()> {
         "unknown=1",
         "kafka.connectUrl=ftp://connect",
         "cache.onLag=later",
+        "ui.runs.countMax=0",
+        "ui.persistence.size=much",
     ] {
         let mut command = tools::command("helm")?;
         command.args(["template", "cachefront", CHART, "--values"]).arg(file(LITTLE)).args(["--set", wrong]);
@@ -56,9 +58,13 @@ pub(super) fn template() -> Result<()> {
     }
     let rendered = render(EVERYTHING, &[])?;
     stays_ready_without_the_store(&rendered)?;
+    keeps_runs(&rendered, "claimName: cachefront-runs")?;
+    keeps_runs(&render(LITTLE, &["--set", "ui.enabled=true"])?, "emptyDir: {}")?;
+    keeps_runs(&render(EVERYTHING, &["--set", "ui.persistence.existingClaim=mine"])?, "claimName: mine")?;
     for kind in [
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
+        "PersistentVolumeClaim",
         "NetworkPolicy",
         "ServiceMonitor",
         "PrometheusRule",
@@ -79,6 +85,17 @@ fn stays_ready_without_the_store(rendered: &str) -> Result<()> {
     match probes.as_slice() {
         [probe] if probe.contains("path: /healthz") => Ok(()),
         probes => Err(Failure::new(format!("the API's readiness is not its own health alone: {probes:?}"))),
+    }
+}
+
+/// The panel's file system is read-only but for a volume, and there it keeps its runs.
+fn keeps_runs(rendered: &str, volume: &str) -> Result<()> {
+    let is_panel = |one: &&str| one.contains("kind: Deployment") && one.contains("component: ui\n");
+    let panel = rendered.split("\n---").find(is_panel).unwrap_or_default();
+    let parts = ["readOnlyRootFilesystem: true", "name: CACHEFRONT_DATA_DIR", "mountPath: /data", volume];
+    match parts.into_iter().find(|part| !panel.contains(part)) {
+        None => Ok(()),
+        Some(part) => Err(Failure::new(format!("the panel's pod has no {part}"))),
     }
 }
 

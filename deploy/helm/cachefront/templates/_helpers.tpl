@@ -91,7 +91,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
 {{- end }}
 {{- end }}
 
-{{/* The pod of a role: root, role, port (0 for a job), resources, extra environment. */}}
+{{/* The pod of a role: root, role, port (0 for a job), resources, extra environment; data: a volume that it may write to. */}}
 {{- define "cachefront.pod" -}}
 {{- $root := .root -}}
 metadata:
@@ -160,16 +160,27 @@ spec:
         periodSeconds: 5
         timeoutSeconds: 5
       {{- end }}
-      {{- if $root.Values.trust.existingConfigMap }}
+      {{- if or .data $root.Values.trust.existingConfigMap }}
       volumeMounts:
+        {{- if .data }}
+        - {name: data, mountPath: /data}
+        {{- end }}
+        {{- if $root.Values.trust.existingConfigMap }}
         - {name: trust, mountPath: /etc/cachefront, readOnly: true}
+        {{- end }}
       {{- end }}
-  {{- if $root.Values.trust.existingConfigMap }}
+  {{- if or .data $root.Values.trust.existingConfigMap }}
   volumes:
+    {{- with .data }}
+    - name: data
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    {{- with $root.Values.trust.existingConfigMap }}
     - name: trust
       configMap:
-        name: {{ $root.Values.trust.existingConfigMap }}
+        name: {{ . }}
         items: [{key: ca.pem, path: ca.pem}]
+    {{- end }}
   {{- end }}
   {{- with $root.Values.nodeSelector }}
   nodeSelector:
@@ -197,6 +208,26 @@ spec:
   value: {{ .Values.ui.secure | quote }}
 - name: CACHEFRONT_UI_READ_ONLY
   value: {{ .Values.ui.readOnly | quote }}
+- name: CACHEFRONT_DATA_DIR
+  value: /data
+- name: CACHEFRONT_RUNS_MAX
+  value: {{ int64 .Values.ui.runs.countMax | quote }}
+- name: CACHEFRONT_RUNS_BYTES_MAX
+  value: {{ int64 .Values.ui.runs.bytesMax | quote }}
+- name: CACHEFRONT_SWEEP_MAX
+  value: {{ .Values.ui.runs.sweepMax | quote }}
+{{- end }}
+
+{{/* Where the panel keeps runs: the claim that is named, or one of its own, or the pod's own disk. */}}
+{{- define "cachefront.runs" -}}
+{{- with .Values.ui.persistence }}
+{{- if .enabled }}
+persistentVolumeClaim:
+  claimName: {{ default (printf "%s-runs" (include "cachefront.fullname" $)) .existingClaim }}
+{{- else }}
+emptyDir: {}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The database as Kafka Connect sees it. */}}

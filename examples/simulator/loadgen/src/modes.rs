@@ -6,7 +6,7 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{BuiltWith, Client, Job, LoadPlan, LoadProgress, LoadResult, ModeView, Reads, Row, Target, execute};
+use crate::load::{Client, Job, LoadPlan, LoadProgress, LoadResult, ModeView, Reads, Row, Setup, Target, execute};
 
 /// Timeout of a request to the API.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,12 +27,30 @@ const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 /// What the work returned, and what was found around it.
 pub(crate) struct Ended<T> {
     pub(crate) work: T,
-    /// How the API's caches are built, `None` if it does not say.
-    pub(crate) caches: Option<BuiltWith>,
-    /// Where the API reads changes from, `None` if it does not say.
-    pub(crate) source: Option<String>,
+    pub(crate) setup: Setup,
     /// The mode in force again, or why it could not be restored and what to do.
     pub(crate) restored: Result<String, String>,
+}
+
+/// What this run has done to the mode.
+#[derive(Clone, Debug)]
+struct Ours {
+    /// The mode that was found or set last.
+    set: ModeView,
+    /// The mode that a request for which no response was read may have put in force, or may still.
+    attempted: Option<ModeView>,
+}
+
+impl Ours {
+    /// Returns true if a mode is the one that this run has set, or may have.
+    fn has(&self, now: &ModeView) -> bool {
+        now.version == self.set.version || self.attempted.as_ref() == Some(now)
+    }
+
+    /// Returns true if the request without a response may still be carried out.
+    fn may_change(&self, now: &ModeView) -> bool {
+        self.attempted.as_ref().is_some_and(|attempted| attempted.version == now.version + 1)
+    }
 }
 
 /// Switches modes and measures in them.
@@ -42,8 +60,8 @@ pub(crate) struct Modes {
     stop: CancellationToken,
     /// Address prefix of all rows.
     prefix: String,
-    /// The mode that was set last.
-    ours: watch::Sender<ModeView>,
+    /// The mode that was set last, or may have been.
+    ours: watch::Sender<Ours>,
     /// Why there is no result after an early stop.
     stopped: &'static str,
 }
@@ -65,10 +83,10 @@ where
     F: Future<Output = Result<T, CliError>> + Send + 'static,
 {
     let client = Client::new(&target, TIMEOUT, 4)?;
-    let (found, caches, source) = (client.mode().await?, client.caches().await, client.source().await);
+    let (found, setup) = (client.mode().await?, client.setup().await);
     let number = getrandom::u32().map_err(|error| CliError::new(error.to_string()))?;
     let prefix = format!("ab-{number:08x}-");
-    let (ours, last) = watch::channel(found.clone());
+    let (ours, last) = watch::channel(Ours { set: found.clone(), attempted: None });
     let modes = Modes { client: client.clone(), target, stop: stop.clone(), prefix: prefix.clone(), ours, stopped };
     let ended = tokio::spawn(work(modes)).await;
     restoring();
@@ -78,20 +96,20 @@ where
     client.remove_all(&prefix).await;
     let ended = ended.unwrap_or_else(|_| Err(CliError::new("the run ended by an error of its own")));
     match (ended, restored) {
-        (Ok(work), restored) => {
-            Ok(Ended { work, caches, source, restored: restored.map_err(|error| error.to_string()) })
-        }
+        (Ok(work), restored) => Ok(Ended { work, setup, restored: restored.map_err(|error| error.to_string()) }),
         (Err(error), Ok(_)) => Err(error),
         (Err(_), Err(error)) => Err(error),
     }
 }
 
 /// Restores the mode that was found, unless another client has changed it since. Returns the mode in force.
-async fn restore(client: &Client, found: &ModeView, ours: &ModeView) -> Result<String, CliError> {
+async fn restore(client: &Client, found: &ModeView, ours: &Ours) -> Result<String, CliError> {
     let mut last = CliError::new("the mode was not read");
-    for _ in 0..ATTEMPTS {
+    for attempt in 1..=ATTEMPTS {
         match client.mode().await {
-            Ok(now) if now.mode == found.mode || now.version != ours.version => return Ok(now.mode),
+            // The server may not have come to it yet: it is read again, up to the last attempt.
+            Ok(now) if attempt < ATTEMPTS && ours.may_change(&now) => {}
+            Ok(now) if now.mode == found.mode || !ours.has(&now) => return Ok(now.mode),
             Ok(now) => match client.set_mode(&found.mode, Some(now.version)).await {
                 Ok(Some(_)) => return Ok(found.mode.clone()),
                 // Another client changed the mode in between: read it again.
@@ -165,13 +183,17 @@ impl Modes {
         let in_force = match now.mode == mode {
             true => now,
             false => {
+                // Without a response it is not known whether it was switched.
+                let attempted = ModeView { mode: mode.to_owned(), version: now.version + 1 };
+                self.ours.send_modify(|ours| ours.attempted = Some(attempted));
                 let Some(set) = self.client.set_mode(mode, Some(now.version)).await? else {
+                    self.ours.send_modify(|ours| ours.attempted = None);
                     return Err(CliError::new("another client has just changed the mode: start again"));
                 };
                 set
             }
         };
-        self.ours.send_replace(in_force.clone());
+        self.ours.send_replace(Ours { set: in_force.clone(), attempted: None });
         Ok(in_force)
     }
 
@@ -199,5 +221,139 @@ impl Modes {
 
     fn stopped(&self) -> CliError {
         CliError::new(self.stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What becomes of a switch whose response is lost.
+    #[derive(Clone, Copy, Debug)]
+    enum Lost {
+        Applied,
+        /// Carried out after the mode has been read this many times.
+        AppliedAfter(u32),
+    }
+
+    #[derive(Debug)]
+    struct Row {
+        now: ModeView,
+        /// Of the next switch; those after it are answered.
+        lost: Option<Lost>,
+        late: Option<(u32, ModeView)>,
+    }
+
+    /// The mode of an API that loses the response to a switch.
+    #[derive(Clone, Debug)]
+    struct Api(Arc<Mutex<Row>>);
+
+    fn view(mode: &str, version: u64) -> ModeView {
+        ModeView { mode: mode.to_owned(), version }
+    }
+
+    impl Api {
+        /// Starts to listen, in CDC mode. The thread ends with the test's process.
+        fn start(lost: Option<Lost>) -> (Self, Target) {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let url = format!("http://{}", listener.local_addr().expect("an address"));
+            let api = Self(Arc::new(Mutex::new(Row { now: view("cdc", 1), lost, late: None })));
+            let serving = api.clone();
+            std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(serving.serve(stream))));
+            (api, Target { url, token: None })
+        }
+
+        fn now(&self) -> ModeView {
+            self.0.lock().expect("no holder panics").now.clone()
+        }
+
+        fn set(&self, mode: ModeView) {
+            self.0.lock().expect("no holder panics").now = mode;
+        }
+
+        /// Responds to one request, and closes the connection.
+        fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+            let mut reader = BufReader::new(stream.try_clone()?);
+            let (mut first, mut length) = (String::new(), 0);
+            reader.read_line(&mut first)?;
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line)?;
+                match line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    Some(value) => length = value.trim().parse().expect("a length"),
+                    None if line.trim().is_empty() => break,
+                    None => {}
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body)?;
+            let body = String::from_utf8(body).expect("text");
+            let Some((status, text)) = self.answer(&first, &body) else { return Ok(()) };
+            let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}", text.len());
+            stream.write_all(format!("{head}\r\n\r\n{text}").as_bytes())
+        }
+
+        /// `None`: the response is lost.
+        fn answer(&self, first: &str, body: &str) -> Option<(u16, String)> {
+            let mut row = self.0.lock().expect("no holder panics");
+            let json = |mode: &ModeView| format!("{{\"mode\":\"{}\",\"version\":{}}}", mode.mode, mode.version);
+            if first.starts_with("GET /mode ") {
+                let now = row.now.clone();
+                match row.late.take() {
+                    Some((0, late)) => row.now = late,
+                    Some((more, late)) => row.late = Some((more - 1, late)),
+                    None => {}
+                }
+                return Some((200, json(&now)));
+            }
+            if first.starts_with("PUT /mode ") {
+                let mode = if body.contains("ttl") { "ttl" } else { "cdc" };
+                let next = view(mode, row.now.version + 1);
+                match row.lost.take() {
+                    None => row.now = next,
+                    Some(Lost::Applied) => {
+                        row.now = next;
+                        return None;
+                    }
+                    Some(Lost::AppliedAfter(reads)) => {
+                        row.late = Some((reads, next));
+                        return None;
+                    }
+                }
+                return Some((200, json(&row.now)));
+            }
+            Some(if first.starts_with("GET /users?") { (200, "[]".into()) } else { (404, "{}".into()) })
+        }
+    }
+
+    async fn enter(target: Target) -> Result<Ended<ModeView>, CliError> {
+        let stop = CancellationToken::new();
+        with_modes(target, &stop, "stopped", |modes| async move { modes.enter("side", "ttl").await }, || {}).await
+    }
+
+    #[tokio::test]
+    async fn a_switch_whose_response_is_lost_is_taken_back() {
+        for lost in [Lost::Applied, Lost::AppliedAfter(1)] {
+            let (api, target) = Api::start(Some(lost));
+            assert!(enter(target).await.is_err(), "{lost:?}");
+            assert_eq!(api.now(), view("cdc", 3), "{lost:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mode_that_another_client_has_set_stays() {
+        let (api, target) = Api::start(None);
+        let (stop, other) = (CancellationToken::new(), api.clone());
+        let work = |modes: Modes| async move {
+            modes.switch("ttl").await?;
+            other.set(view("ttl", 7));
+            Err::<(), _>(CliError::new("the work failed"))
+        };
+        assert!(with_modes(target, &stop, "stopped", work, || {}).await.is_err());
+        assert_eq!(api.now(), view("ttl", 7));
     }
 }

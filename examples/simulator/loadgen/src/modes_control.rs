@@ -137,9 +137,11 @@ impl<P: ModesProgress> ModesControl<P> {
         })
     }
 
-    /// Ends the current run early, if there is one. The original mode is restored.
-    pub fn stop(&self) {
+    /// Ends the current run early. The original mode is restored. Returns false if there is no run.
+    pub fn stop(&self) -> bool {
+        let is_active = self.progress.borrow().phase().is_active();
         self.last().stop.cancel();
+        is_active
     }
 
     /// Returns a receiver of the progress of this run and of later ones.

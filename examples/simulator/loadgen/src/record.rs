@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::options::options;
 use crate::experiment::outcome::{ExperimentResult, Side};
 use crate::load::outcome::TimelinePoint;
-use crate::load::{LoadPlan, LoadResult};
+use crate::load::{BuiltWith, LoadPlan, LoadResult, Setup};
 
 /// The name and the version of the form.
 pub const SCHEMA: &str = "cachefront-simulator-run";
@@ -43,8 +44,11 @@ pub struct RunRecord {
     pub kind: RunKind,
     /// When measuring began, in RFC 3339.
     pub at: String,
-    /// Where changes were read from.
+    /// Where the API read changes from.
     pub source: String,
+    /// How the API's caches were built; `None` if it did not say, and in records of earlier releases.
+    #[serde(default)]
+    pub caches: Option<BuiltWith>,
     /// The name of the preset; `None` for a plan of its own.
     pub preset: Option<String>,
     /// Highest target rate in requests per second; `None` in the closed model.
@@ -146,13 +150,14 @@ impl Measurement {
 
 impl RunRecord {
     /// A record without measurements.
-    pub(crate) fn new(kind: RunKind, at: &str, source: &str, plan: &LoadPlan) -> Self {
+    pub(crate) fn new(kind: RunKind, at: &str, setup: &Setup, plan: &LoadPlan) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             schema_version: VERSION,
             kind,
             at: at.to_owned(),
-            source: source.to_owned(),
+            source: setup.source.clone().unwrap_or_else(|| "not known".to_owned()),
+            caches: setup.caches,
             preset: plan.preset.map(str::to_owned),
             rate: plan.rate_max(),
             seconds: plan.length().as_secs_f64(),
@@ -165,24 +170,30 @@ impl RunRecord {
         }
     }
 
-    /// The record of a load. `ttl_ms` is the lifetime that the caches are built with.
-    pub fn of_load(result: &LoadResult, source: &str, ttl_ms: u64) -> Self {
+    /// The record of a load.
+    pub fn of_load(result: &LoadResult) -> Self {
         Self {
             verdict: result.verdict.sentence.clone(),
-            measurements: vec![Measurement::of(result, result.mode.as_deref(), Some(ttl_ms))],
-            ..Self::new(RunKind::Load, &result.started_at, source, &result.plan)
+            measurements: vec![Measurement::of(result, result.mode.as_deref(), built_ttl(result))],
+            ..Self::new(RunKind::Load, &result.started_at, &setup_of(result), &result.plan)
         }
     }
 
-    /// The record of an experiment. `ttl_ms` is the lifetime that the caches are built with.
-    pub fn of_experiment(result: &ExperimentResult, source: &str, ttl_ms: u64) -> Self {
-        let side = |side: &Side| Measurement::of(&side.result, Some(side.name), Some(ttl_ms));
+    /// The record of an experiment.
+    pub fn of_experiment(result: &ExperimentResult) -> Self {
+        let side = |side: &Side| Measurement::of(&side.result, Some(side.name), built_ttl(&side.result));
+        let setup = Setup { source: result.source.clone(), caches: result.caches };
         Self {
             verdict: result.verdict.clone(),
             notes: result.notes.clone(),
             measurements: [&result.ttl, &result.swr, &result.cdc].map(side).into(),
-            ..Self::new(RunKind::Experiment, &result.started_at, source, &result.plan)
+            ..Self::new(RunKind::Experiment, &result.started_at, &setup, &result.plan)
         }
+    }
+
+    /// Describes how the API's caches were built; `None` if it did not say.
+    pub fn caches_in_words(&self) -> Option<String> {
+        self.caches.as_ref().map(options)
     }
 
     /// Returns the lifetimes that are longer than a measurement, in ms: no entry expires by them within it.
@@ -193,6 +204,15 @@ impl RunRecord {
         ttls.dedup();
         ttls
     }
+}
+
+fn setup_of(result: &LoadResult) -> Setup {
+    Setup { source: result.source.clone(), caches: result.caches }
+}
+
+/// Returns the lifetime of entries that the caches were built with.
+fn built_ttl(result: &LoadResult) -> Option<u64> {
+    result.caches.and_then(|caches| caches.ttl_ms)
 }
 
 /// Merges a timeline into at most [`POINTS_MAX`] points.

@@ -109,8 +109,7 @@ impl Backend {
     /// A line that says what is wrong.
     pub fn caches(&self, settings: &Settings) -> Result<Caches, CliError> {
         let table = self.database.users_table();
-        Caches::build(&table, &self.replica, &self.store, &settings.caches, Some(&self.writes))
-            .map_err(CliError::from_error)
+        Caches::build(&table, &self.replica, &self.store, &settings.caches).map_err(CliError::from_error)
     }
 
     /// Builds the app servers of this process: `first` has these caches, each further one has caches, process-local tiers and a
@@ -120,14 +119,14 @@ impl Backend {
     /// A line that says what is wrong.
     pub fn servers(&self, first: &Caches, settings: &Settings) -> Result<Servers, CliError> {
         let table = self.database.users_table();
-        let first = AppServer { name: ServerName::A, caches: first.clone() };
+        let first = AppServer { name: ServerName::A, caches: first.clone(), writes: Arc::clone(&self.writes) };
         let further = ServerName::ALL.into_iter().take(settings.servers).skip(1).map(|name| {
             let store: Arc<dyn Store> = Arc::new(StoreFaults::around(Arc::clone(&self.true_store), &self.faults, name));
             // A cache resolves its metrics when it is built: two servers must not set the same gauges.
             let caches = ::metrics::with_local_recorder(&::metrics::NoopRecorder, || {
-                Caches::build(&table, &self.replica, &store, &settings.caches, None)
+                Caches::build(&table, &self.replica, &store, &settings.caches)
             });
-            Ok(AppServer { name, caches: caches.map_err(CliError::from_error)? })
+            Ok(AppServer { name, caches: caches.map_err(CliError::from_error)?, writes: Arc::clone(&self.writes) })
         });
         let all: Result<Vec<AppServer>, CliError> = std::iter::once(Ok(first)).chain(further).collect();
         Ok(Servers::new(all?, Arc::clone(&self.faults)))

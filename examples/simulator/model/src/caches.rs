@@ -18,7 +18,6 @@ use crate::domain::{Mode, User};
 use crate::freshness::FreshnessObjective;
 use crate::replica::Replica;
 use crate::settings::CacheOptions;
-use crate::writes::Writes;
 
 /// Size of the process-local tier of each cache: far more than the demos need.
 const LOCAL_BYTES: u64 = 16 << 20;
@@ -42,27 +41,17 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// Builds the caches. `writes` is notified of the reads by id.
+    /// Builds the caches.
     ///
     /// # Errors
     /// Those of the caches' builder.
-    pub fn build(
-        table: &str,
-        replica: &Arc<Replica>,
-        store: &Arc<dyn Store>,
-        options: &CacheOptions,
-        writes: Option<&Arc<Writes>>,
-    ) -> Result<Self> {
+    pub fn build(table: &str, replica: &Arc<Replica>, store: &Arc<dyn Store>, options: &CacheOptions) -> Result<Self> {
         let ttl = options.ttl;
         let local = Local::max_weight(LOCAL_BYTES).ttl((ttl / 2).min(LOCAL_TTL_MAX));
         let users = builder("users", table, store, options)
             .local(local)
             .loader(ById(Arc::clone(replica)))
             .depends_on(table, user_keys);
-        let users = match writes {
-            Some(writes) => users.observer(Arc::clone(writes)),
-            None => users,
-        };
         let by_email = builder(BY_EMAIL, table, store, options)
             .local(local)
             .loader(ByEmail(Arc::clone(replica)))

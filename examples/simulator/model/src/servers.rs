@@ -12,6 +12,7 @@ use crate::caches::Caches;
 use crate::domain::{Mode, User};
 use crate::faults::Faults;
 use crate::server_name::ServerName;
+use crate::writes::Writes;
 
 /// A key that no user has: it shows the state of a server's tiers without a user.
 const NO_USER: u64 = 0;
@@ -21,6 +22,8 @@ const NO_USER: u64 = 0;
 pub struct AppServer {
     pub name: ServerName,
     pub caches: Caches,
+    /// Notes which writes the values of reads contain.
+    pub writes: Arc<Writes>,
 }
 
 /// All app servers of this process. Clones share them.
@@ -174,11 +177,14 @@ impl AppServer {
         asked: impl for<'a> FnOnce(Get<'a, u64, User, u64>) -> Get<'a, u64, User, u64>,
     ) -> Result<ServerRead, Error> {
         let began = Instant::now();
-        let hit = match asked(self.caches.users.get(&id)).detailed().await {
-            // As of `/users/{id}`: a replica lacks the proof, so the primary itself is read.
-            Err(error) if error.kind() == cachefront::ErrorKind::Unproven => self.caches.user_of_primary(id).await?,
-            hit => hit?,
+        let read = async {
+            match asked(self.caches.users.get(&id)).detailed().await {
+                // As of `/users/{id}`: a replica lacks the proof, so the primary itself is read.
+                Err(error) if error.kind() == cachefront::ErrorKind::Unproven => self.caches.user_of_primary(id).await,
+                hit => hit,
+            }
         };
+        let hit = self.writes.reading(id, read).await?;
         Ok(ServerRead::of(self.name, hit, began.elapsed()))
     }
 }

@@ -1,8 +1,8 @@
 //! What happened to each write, hop by hop: from its commit to the first read here after it.
 //!
 //! The consumer reports when a change passed each part. This process adds when the invalidation arrived over the bus, from a
-//! subscription of its own, and when a read through its caches came after the write. Both are measured only
-//! while there are viewers; what was not measured says why.
+//! subscription of its own, and when the value of a read through its caches was first proven to contain the write. Both are measured
+//! only while there are viewers; what was not measured says why.
 
 mod follow;
 mod hops;
@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cachefront::bus::{BusEvent, BusMessage};
-use cachefront::{CacheObserver, Clock, LoadReport, ReadOutcome, Tier, Timestamp};
+use cachefront::{Clock, Hit, Position, Result, Timestamp};
 
 pub use self::hops::{Hop, HopName, WriteView};
-use self::write::{Arrival, Change, Read, Write};
+use self::write::{Arrival, Change, Read, Span, Write};
 use crate::viewers::Viewers;
 
 /// Maximum number of writes that are kept, with about 1 KB each.
@@ -30,6 +30,10 @@ const EARLY_MAX: usize = 256;
 /// Maximum size of these invalidations together, in bytes: one message may name thousands of keys, and 256 small ones have about
 /// 50 KB.
 const EARLY_BYTES_MAX: usize = 1 << 20;
+
+/// Maximum number of ranges of each server in the position of a read that is kept, with 16 bytes each. A position that lacks ranges
+/// proves less, and nothing wrong.
+const READ_RANGES_MAX: usize = 64;
 
 /// Records writes.
 #[derive(Debug)]
@@ -105,9 +109,7 @@ impl Writes {
     }
 
     fn record(&self, change: Change) {
-        let id = change.keys.iter().find_map(|key| key.strip_prefix("users:")?.parse().ok());
-        let watched = self.watching.load(Ordering::Relaxed);
-        let mut write = Write { change, id, watched, push: None, first_read: None };
+        let mut write = Write::new(change, self.watching.load(Ordering::Relaxed));
         let mut inner = self.inner();
         inner.arrivals.all.iter().for_each(|arrival| write.heard(arrival));
         inner.reads.iter().for_each(|read| write.seen(read));
@@ -123,6 +125,25 @@ impl Writes {
         let mut inner = self.inner();
         inner.writes.iter_mut().for_each(|write| write.heard(&arrival));
         inner.arrivals.keep(arrival);
+    }
+
+    /// Awaits a read of a user by id, and notes which writes its value contains.
+    ///
+    /// # Errors
+    /// Those of the read.
+    pub async fn reading<V>(&self, id: u64, read: impl IntoFuture<Output = Result<Hit<V>>>) -> Result<Hit<V>> {
+        let began = self.clock.now();
+        let hit = read.await?;
+        self.proven(id, began, hit.position.as_ref());
+        Ok(hit)
+    }
+
+    /// Notes a read that has just ended, if its value is proven to contain anything.
+    fn proven(&self, id: u64, began: Timestamp, position: Option<&Position>) {
+        let Some(position) = position.filter(|_| self.watching.load(Ordering::Relaxed)) else { return };
+        let mut position = position.clone();
+        position.limit_ranges(READ_RANGES_MAX);
+        self.note_read(Read { id, span: Span { began, ended: self.clock.now() }, position });
     }
 
     fn note_read(&self, read: Read) {
@@ -147,22 +168,4 @@ fn keep<T>(all: &mut VecDeque<T>, one: T, max: usize) {
         all.pop_front();
     }
     all.push_back(one);
-}
-
-impl CacheObserver<u64> for Writes {
-    fn read(&self, key: &u64, outcome: ReadOutcome) {
-        if self.watching.load(Ordering::Relaxed) && outcome == ReadOutcome::Hit(Tier::Shared) {
-            let now = self.clock.now();
-            self.note_read(Read { id: *key, began: now, ended: now, loaded: false });
-        }
-    }
-
-    fn loaded(&self, key: &u64, report: &LoadReport) {
-        if self.watching.load(Ordering::Relaxed) && report.error.is_none() {
-            let ended = self.clock.now();
-            let took = u64::try_from(report.took.as_micros()).unwrap_or(u64::MAX);
-            let began = Timestamp::from_micros(ended.as_micros().saturating_sub(took));
-            self.note_read(Read { id: *key, began, ended, loaded: true });
-        }
-    }
 }

@@ -10,7 +10,7 @@ use simulator_model::domain::{CHOSEN_ID_MAX, DbError, Mode, UserInput};
 use simulator_model::faults::{DELAY_MS_MAX, FaultState};
 
 use super::login::CurrentUser;
-use super::outcome::{done, noted};
+use super::outcome::{done, noted, noted_of};
 use super::panel::Panel;
 use super::reply::{refused, refused_as};
 use super::runs::COMPARING;
@@ -137,7 +137,7 @@ pub(super) async fn create(
 
 /// Reads through the cache, as `GET /users/{id}` does.
 pub(super) async fn read(State(panel): State<Arc<Panel>>, Path(id): Path<u64>) -> Response {
-    match panel.api.caches.users.get(&id).detailed().await {
+    match panel.api.writes.reading(id, panel.api.caches.users.get(&id).detailed()).await {
         Ok(hit) => {
             if hit.value.is_none() {
                 panel.row_cache.miss(id);
@@ -168,7 +168,8 @@ pub(super) async fn read_all(State(panel): State<Arc<Panel>>) -> Response {
     let Ok(listed) = panel.api.database.list(0, READ_AT_ONCE).await else {
         return refused(StatusCode::SERVICE_UNAVAILABLE, "The database does not respond. Try again.");
     };
-    let reads = listed.iter().map(|user| panel.api.caches.users.get(&user.id).into_future());
+    let users = &panel.api.caches.users;
+    let reads = listed.iter().map(|user| panel.api.writes.reading(user.id, users.get(&user.id).detailed()));
     let read = futures_util::future::join_all(reads).await.into_iter().filter(Result::is_ok).count();
     done(&panel, format!("{read} users were read through the cache."))
 }
@@ -184,7 +185,7 @@ pub(super) async fn write(
         return refused;
     }
     let outcome = panel.api.database.update(id, &input).await;
-    match noted(&panel, &reader, format!("user {id} changed"), outcome).await {
+    match noted_of(&panel, &reader, format!("user {id} changed"), outcome).await {
         Ok(Some(_)) => done(&panel, format!("User {id} was changed in the database.")),
         Ok(None) => gone(id),
         Err(error) => failed(&error),
@@ -197,7 +198,7 @@ pub(super) async fn delete(
     Path(id): Path<u64>,
 ) -> Response {
     let outcome = panel.api.database.delete(id).await;
-    match noted(&panel, &reader, format!("user {id} deleted"), outcome).await {
+    match noted_of(&panel, &reader, format!("user {id} deleted"), outcome).await {
         Ok(Some(_)) => {
             panel.row_cache.miss(id);
             done(&panel, format!("User {id} was deleted from the database."))
@@ -218,10 +219,11 @@ pub(super) async fn demo(
         let _ = noted(&panel, &reader, format!("demo {}", scenario.as_str()), refusal).await;
         return refused_as(StatusCode::CONFLICT, "comparing", COMPARING);
     }
+    let does = scenario != Scenario::Stop || panel.tour.view().running;
     let started = script::start(&panel, scenario);
-    let outcome = if started { Ok(()) } else { Err("another one is running") };
-    match noted(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
-        Ok(()) => done(&panel, ""),
+    let outcome = if started { Ok(does.then_some(())) } else { Err("another one is running") };
+    match noted_of(&panel, &reader, format!("demo {}", scenario.as_str()), outcome).await {
+        Ok(_) => done(&panel, ""),
         Err(_) => refused(StatusCode::CONFLICT, "A demo is running: wait for its end, or stop it."),
     }
 }

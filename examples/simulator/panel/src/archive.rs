@@ -33,8 +33,17 @@ pub(super) struct Archive {
     settings: RunSettings,
     /// What was read of each file, so that only changed ones are read again.
     seen: Mutex<HashMap<String, Seen>>,
-    /// Why the last run could not be kept; `None` if it was. It is locked while a run is kept: one at a time is written.
-    failed: Mutex<Option<String>>,
+    /// It is locked while a run is kept: one at a time is written.
+    last: Mutex<Last>,
+}
+
+/// What came of the last attempt to keep a run.
+#[derive(Clone, Debug, Default)]
+struct Last {
+    /// The run, if it could not be written.
+    unwritten: Option<KeptRun>,
+    /// What failed, and what to do.
+    trouble: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +58,8 @@ struct Seen {
 pub(super) struct KeptRun {
     pub(super) id: String,
     pub(super) record: Arc<RunRecord>,
+    /// False for a run that could not be written: it is lost when the program ends.
+    pub(super) is_written: bool,
 }
 
 /// A file that cannot be shown.
@@ -116,21 +127,30 @@ fn read(file: &Path, bytes: u64) -> Result<Arc<RunRecord>, String> {
 
 impl Archive {
     pub(super) fn new(settings: RunSettings) -> Self {
-        Self { settings, seen: Mutex::default(), failed: Mutex::default() }
+        Self { settings, seen: Mutex::default(), last: Mutex::default() }
     }
 
-    /// Returns everything that is kept now.
+    /// Returns everything that is kept now, and the last run if it could not be written.
     pub(super) fn list(&self) -> Listing {
-        let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let files = match self.files() {
-            Ok(files) => files,
+        let mut listing = match self.files() {
+            Ok(files) => self.read_all(files),
             Err(error) => {
                 let folder = self.settings.dir.display();
                 let trouble = format!("The kept runs in {folder} cannot be read: {error}. Check CACHEFRONT_DATA_DIR.");
-                return Listing { trouble: Some(trouble), ..Listing::default() };
+                Listing { trouble: Some(trouble), ..Listing::default() }
             }
         };
-        let mut listing = Listing { trouble: failed(), ..Listing::default() };
+        let Last { unwritten, trouble } = self.last().clone();
+        listing.trouble = listing.trouble.or(trouble);
+        if let Some(run) = unwritten {
+            let at = listing.runs.partition_point(|other| other.id > run.id);
+            listing.runs.insert(at, run);
+        }
+        listing
+    }
+
+    fn read_all(&self, files: Vec<File>) -> Listing {
+        let mut listing = Listing::default();
         let mut seen = self.seen();
         let mut current = HashMap::new();
         for File { id, file, modified, bytes } in files {
@@ -138,7 +158,7 @@ impl Archive {
             let known = known.unwrap_or_else(|| Seen { modified, bytes, record: read(&file, bytes) });
             current.insert(id.clone(), known.clone());
             match known.record {
-                Ok(record) => listing.runs.push(KeptRun { id, record }),
+                Ok(record) => listing.runs.push(KeptRun { id, record, is_written: true }),
                 Err(why) if listing.damaged.len() < DAMAGED_MAX => listing.damaged.push(Damaged { id, file, why }),
                 Err(_) => {}
             }
@@ -147,20 +167,31 @@ impl Archive {
         listing
     }
 
-    /// Writes a record and removes the oldest ones beyond the bounds. Returns its id.
+    /// Writes a record and removes the oldest ones beyond the bounds. If it cannot be written, it is held in memory until a later
+    /// one can be, together with which it is tried again.
     ///
     /// # Errors
-    /// Those of the file system; [`Archive::list`] says so until a run is kept again.
-    pub(super) fn keep(&self, record: &RunRecord) -> io::Result<String> {
-        let id = id_of(record);
-        let mut last = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = self.write(&id, record).and_then(|()| self.prune(&id));
+    /// Those of the file system; [`Archive::list`] says so until a run is written again.
+    pub(super) fn keep(&self, record: Arc<RunRecord>) -> io::Result<()> {
+        let id = id_of(&record);
+        let mut last = self.last();
         let folder = self.settings.dir.display();
-        let failed = outcome.as_ref().err().map(|error| {
-            format!("The last run could not be kept in {folder}: {error}. Let this program write there, or set CACHEFRONT_DATA_DIR.")
-        });
-        *last = failed;
-        outcome.map(|()| id)
+        let todo = "Let this program write there, or set CACHEFRONT_DATA_DIR.";
+        if let Err(error) = self.write(&id, &record) {
+            last.trouble = Some(format!(
+                "The last run could not be kept in {folder}: {error}. It is shown until this program ends: export it. {todo}"
+            ));
+            last.unwritten = Some(KeptRun { id, record, is_written: false });
+            return Err(error);
+        }
+        if last.unwritten.as_ref().is_none_or(|earlier| self.write(&earlier.id, &earlier.record).is_ok()) {
+            *last = Last::default();
+        }
+        let pruned = self.prune(&id);
+        if let Err(error) = &pruned {
+            last.trouble = Some(format!("The oldest runs in {folder} could not be removed: {error}. {todo}"));
+        }
+        pruned
     }
 
     /// Removes a run, or a damaged file. Returns false if there is none of this id.
@@ -171,8 +202,14 @@ impl Archive {
         if !is_id(id) {
             return Ok(false);
         }
+        let mut last = self.last();
+        let was_in_memory = last.unwritten.as_ref().is_some_and(|run| run.id == id);
+        if was_in_memory {
+            *last = Last::default();
+        }
         match fs::remove_file(self.file(id)) {
             Ok(()) => Ok(true),
+            Err(_) if was_in_memory => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -238,6 +275,10 @@ impl Archive {
 
     fn file(&self, id: &str) -> PathBuf {
         self.settings.dir.join(format!("{id}{ENDING}"))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {

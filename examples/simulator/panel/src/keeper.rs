@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use simulator_model::domain::Database;
 
+use super::archive::id_of;
 use super::history::History;
 use super::panel::Panel;
 use super::results::{KeptExperiment, KeptLoad};
@@ -71,7 +72,7 @@ async fn loads(panel: &Arc<Panel>) {
         put(&panel.runs.results.load, &kept);
         panel.live.nudge();
         write(&*panel.database, LOAD, &*kept).await;
-        archive(panel, RunRecord::of_load(&result, panel.api.pipeline.source, ttl_ms(panel))).await;
+        archive(panel, RunRecord::of_load(&result)).await;
     }
 }
 
@@ -87,7 +88,7 @@ async fn experiments(panel: &Arc<Panel>) {
         put(&panel.runs.results.experiment, &kept);
         panel.live.nudge();
         write(&*panel.database, EXPERIMENT, &*kept).await;
-        archive(panel, RunRecord::of_experiment(&result, panel.api.pipeline.source, ttl_ms(panel))).await;
+        archive(panel, RunRecord::of_experiment(&result)).await;
     }
 }
 
@@ -101,22 +102,21 @@ async fn sweeps(panel: &Arc<Panel>) {
             continue;
         }
         last = Some(result.started_at.clone());
-        if let Some(id) = archive(panel, result.record(panel.api.pipeline.source)).await {
-            put(&panel.runs.results.sweep, &Arc::new(id));
-            panel.live.nudge();
-        }
+        let record = result.record();
+        let id = Arc::new(id_of(&record));
+        archive(panel, record).await;
+        put(&panel.runs.results.sweep, &id);
+        panel.live.nudge();
     }
 }
 
-fn ttl_ms(panel: &Panel) -> u64 {
-    u64::try_from(panel.ttl.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Keeps a run in the data folder. Returns its id, `None` if that failed: the page of the runs says so.
-async fn archive(panel: &Arc<Panel>, record: RunRecord) -> Option<String> {
+/// Keeps a run in the data folder, or in memory if it cannot be written: the page of the runs says so.
+async fn archive(panel: &Arc<Panel>, record: RunRecord) {
     let blocking = Arc::clone(panel);
-    let kept = tokio::task::spawn_blocking(move || blocking.archive.keep(&record)).await.ok()?;
-    kept.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "a run is not kept")).ok()
+    let kept = tokio::task::spawn_blocking(move || blocking.archive.keep(Arc::new(record))).await;
+    if let Ok(Err(error)) = kept {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a run cannot be written to the data folder");
+    }
 }
 
 async fn charts(panel: &Panel) {

@@ -10,7 +10,7 @@ use simulator_access::Session;
 
 use super::archive::{Listing, Place};
 use super::login::CurrentUser;
-use super::outcome::{done, noted};
+use super::outcome::{done, noted_of};
 use super::pages::runs_page;
 use super::panel::Panel;
 use super::reply::refused;
@@ -96,9 +96,9 @@ pub(super) async fn delete(
     let (blocking, what) = (Arc::clone(&panel), format!("run {id} deleted"));
     let outcome = tokio::task::spawn_blocking(move || blocking.archive.remove(&id)).await;
     let outcome = outcome.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    match noted(&panel, &reader, what, outcome).await {
-        Ok(true) => done(&panel, "The run was deleted."),
-        Ok(false) => refused(StatusCode::NOT_FOUND, "This run is not kept any more."),
+    match noted_of(&panel, &reader, what, outcome.map(|was_there| was_there.then_some(()))).await {
+        Ok(Some(())) => done(&panel, "The run was deleted."),
+        Ok(None) => refused(StatusCode::NOT_FOUND, "This run is not kept any more."),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, format!("The run could not be deleted: {error}.")),
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use loadgen::load::StartError;
 
 use super::login::CurrentUser;
-use super::outcome::{done, noted};
+use super::outcome::{done, noted, noted_of};
 use super::panel::Panel;
 use super::reply::refused;
 use super::runs::Chosen;
@@ -71,13 +71,14 @@ pub(super) async fn stop(
     CurrentUser(reader): CurrentUser,
     Path(what): Path<String>,
 ) -> Response {
-    match what.as_str() {
+    let was_active = match what.as_str() {
         "load" => panel.runs.load.stop(),
         "experiment" => panel.runs.experiment.stop(),
         "sweep" => panel.runs.sweep.stop(),
         _ => return refused(StatusCode::NOT_FOUND, "There is no such run."),
-    }
-    let _ = noted(&panel, &reader, format!("{what} stopped"), Ok::<_, StartError>(())).await;
+    };
+    // It may have ended just before: that is no error, and nothing was stopped.
+    let _ = noted_of(&panel, &reader, format!("{what} stopped"), Ok::<_, StartError>(was_active.then_some(()))).await;
     done(&panel, "")
 }
 

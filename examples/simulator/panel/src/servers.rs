@@ -43,6 +43,9 @@ pub(super) struct LastRead {
     pub(super) tiers: VecDeque<&'static str>,
 }
 
+/// The last read through each server.
+type ServerReads = Arc<Vec<(ServerName, LastRead)>>;
+
 /// The servers, and one user as each has it.
 #[derive(Clone, Debug)]
 pub(super) struct SeenServers {
@@ -51,11 +54,11 @@ pub(super) struct SeenServers {
     /// The row; `None` if there is none, or the database cannot be read.
     pub(super) row: Option<User>,
     pub(super) views: Vec<ServerView>,
-    /// When all of this was known.
+    /// All of this was looked up at this time or later.
     pub(super) at: Instant,
     /// True if what is newer did not come in time.
     pub(super) is_late: bool,
-    reads: Arc<Vec<(ServerName, LastRead)>>,
+    reads: ServerReads,
 }
 
 impl SeenServers {
@@ -84,7 +87,7 @@ impl Default for ServersSeen {
 struct Observed {
     user: u64,
     read_at: Instant,
-    reads: Arc<Vec<(ServerName, LastRead)>>,
+    reads: ServerReads,
 }
 
 /// Returns the user that a page shows: the one that is asked for, else the first one.
@@ -120,12 +123,17 @@ impl ServersSeen {
     /// Examines the servers, and keeps what is seen. Reads the user through each of them, unless that was done less than
     /// [`READ_EVERY`] ago.
     async fn look(&self, servers: &Servers, database: &dyn Database, user: Option<u64>) {
+        let began = Instant::now();
         let views = servers.look(user).await;
-        let (reads, row) = match user {
-            Some(id) => (self.reads(servers, database, id).await, row(database, id).await.ok().flatten()),
-            None => (Arc::default(), None),
+        let (reads, read_at, row) = match user {
+            Some(id) => {
+                let (reads, read_at) = self.reads(servers, database, id).await;
+                (reads, read_at, row(database, id).await.ok().flatten())
+            }
+            None => (Arc::default(), began, None),
         };
-        let seen = SeenServers { user, row, views, reads, at: Instant::now(), is_late: false };
+        // The oldest part counts: the reads may be those of another tab.
+        let seen = SeenServers { user, row, views, reads, at: began.min(read_at), is_late: false };
         let mut last = self.last();
         last.retain(|other| other.user != user);
         if last.len() >= OBSERVED_MAX {
@@ -139,14 +147,15 @@ impl ServersSeen {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn reads(&self, servers: &Servers, database: &dyn Database, id: u64) -> Arc<Vec<(ServerName, LastRead)>> {
+    /// Returns the last read through each server, and when they began.
+    async fn reads(&self, servers: &Servers, database: &dyn Database, id: u64) -> (ServerReads, Instant) {
         // Held while the user is read: tabs that show the same user share its reads.
         let mut all = self.observed.lock().await;
         let before = all.iter().position(|observed| observed.user == id).and_then(|at| all.remove(at));
         if let Some(observed) = before.as_ref().filter(|observed| observed.read_at.elapsed() < READ_EVERY) {
-            let reads = Arc::clone(&observed.reads);
+            let known = (Arc::clone(&observed.reads), observed.read_at);
             all.extend(before);
-            return reads;
+            return known;
         }
         let read_at = Instant::now();
         let row_before = row(database, id).await;
@@ -169,7 +178,7 @@ impl ServersSeen {
             all.pop_front();
         }
         all.push_back(Observed { user: id, read_at, reads: Arc::clone(&reads) });
-        reads
+        (reads, read_at)
     }
 }
 

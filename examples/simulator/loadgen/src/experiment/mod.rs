@@ -8,7 +8,7 @@
 
 pub mod control;
 mod flags;
-mod options;
+pub(crate) mod options;
 pub mod outcome;
 pub mod report;
 mod run;

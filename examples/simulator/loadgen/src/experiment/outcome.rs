@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::options::options;
 use crate::load::report::frame::span;
-use crate::load::{BuiltWith, LoadPlan, LoadProgress, LoadResult};
+use crate::load::{BuiltWith, LoadPlan, LoadProgress, LoadResult, Setup};
 use crate::modes_control::ModesPhase;
 
 /// A snapshot of an experiment.
@@ -70,6 +70,8 @@ pub struct ExperimentResult {
     pub restored: Result<String, String>,
     /// How the caches are built; `None` if the API does not say.
     pub caches: Option<BuiltWith>,
+    /// Where the API reads changes from; `None` if it does not say.
+    pub source: Option<String>,
     pub ttl: Side,
     /// TTL mode with stale-while-revalidate.
     pub swr: Side,
@@ -80,7 +82,7 @@ impl ExperimentResult {
     pub(super) fn new(
         plan: LoadPlan,
         [ttl, swr, cdc]: [Side; 3],
-        caches: Option<BuiltWith>,
+        setup: Setup,
         restored: Result<String, String>,
     ) -> Self {
         let mut notes = notes([&ttl, &swr, &cdc]);
@@ -98,7 +100,8 @@ impl ExperimentResult {
             plan,
             notes,
             restored,
-            caches,
+            caches: setup.caches,
+            source: setup.source,
             ttl,
             swr,
             cdc,

@@ -27,8 +27,8 @@ pub(super) async fn run(
     let (of_run, progress_of_run) = (plan.clone(), progress.clone());
     let sides = |modes| async move { Run { modes, plan: of_run, progress: progress_of_run }.sides().await };
     let restoring = || progress.send_modify(|progress| progress.phase = ModesPhase::Restoring);
-    let Ended { work, caches, restored, .. } = with_modes(target, stop, STOPPED, sides, restoring).await?;
-    Ok(ExperimentResult::new(plan, work, caches, restored))
+    let Ended { work, setup, restored } = with_modes(target, stop, STOPPED, sides, restoring).await?;
+    Ok(ExperimentResult::new(plan, work, setup, restored))
 }
 
 /// One side: its name, the mode, and the cache that its reads go through.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use simulator_cli::{CliError, ExposeSecret, SecretString, root_cause};
 
-use super::built_with::BuiltWith;
+use super::built_with::Setup;
 
 /// Page size for listing users, the maximum that the API accepts.
 const PAGE: usize = 1_000;
@@ -229,24 +229,9 @@ impl Client {
         }
     }
 
-    /// Returns how the API's caches are built, `None` if it does not say.
-    pub async fn caches(&self) -> Option<BuiltWith> {
-        #[derive(Deserialize)]
-        struct Pipeline {
-            built_with: BuiltWith,
-        }
-        let view: Pipeline = self.json(self.http.get(format!("{}/pipeline", self.base))).await.ok()?;
-        Some(view.built_with)
-    }
-
-    /// Returns where the API reads changes from, `None` if it does not say.
-    pub async fn source(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Pipeline {
-            source: String,
-        }
-        let view: Pipeline = self.json(self.http.get(format!("{}/pipeline", self.base))).await.ok()?;
-        Some(view.source)
+    /// Returns how the API is set up, as far as it says.
+    pub async fn setup(&self) -> Setup {
+        self.json(self.http.get(format!("{}/pipeline", self.base))).await.unwrap_or_default()
     }
 
     /// Returns the mode in force.

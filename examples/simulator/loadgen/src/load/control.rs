@@ -105,9 +105,11 @@ impl LoadControl {
         })
     }
 
-    /// Ends the current run early, if there is one. Its result covers what was measured so far.
-    pub fn stop(&self) {
+    /// Ends the current run early. Its result covers what was measured so far. Returns false if there is no run.
+    pub fn stop(&self) -> bool {
+        let is_active = self.progress.borrow().phase.is_active();
         self.last().stop.cancel();
+        is_active
     }
 
     /// Returns a receiver of the progress of this run and of later ones.

@@ -104,7 +104,8 @@ async fn measure(
     progress: &watch::Sender<LoadProgress>,
 ) -> LoadResult {
     let plan = &job.plan;
-    let mode = client.mode().await.ok().map(|mode| mode.mode);
+    let (mode, setup) = tokio::join!(client.mode(), client.setup());
+    let mode = mode.ok().map(|mode| mode.mode);
     let tally = Tally::new(plan.length(), plan.grace);
     let field = Arc::new(Field::new(client.clone(), rows, run_number(&mut rand::rng()), plan.warmup, tally));
     let (over, mut companions) = (CancellationToken::new(), JoinSet::new());
@@ -141,6 +142,7 @@ async fn measure(
         started_at,
         stopped: stop.is_cancelled(),
         mode,
+        setup,
         counters: first.zip(after).and_then(|(first, after)| after.since(&first)),
         due: schedule.due_before(ran),
         wanted: wanted(&schedule, &tally),

@@ -33,7 +33,7 @@ pub mod threshold;
 
 use std::process::ExitCode;
 
-pub use built_with::BuiltWith;
+pub use built_with::{BuiltWith, Setup, lifetime};
 pub use client::{Client, ModeView, Reads, Row, Target};
 pub use control::{LoadControl, StartError, spawn};
 pub use engine::{Job, run as execute};

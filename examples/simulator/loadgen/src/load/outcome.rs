@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::built_with::{BuiltWith, Setup};
 use super::client::Counters;
 use super::plan::{LoadPlan, Model};
 use super::tally::{Quantiles, Staleness, Tally, counts, ratio};
@@ -134,6 +135,10 @@ pub struct LoadResult {
     pub stopped: bool,
     /// The mode in force at the start, if the API reported it.
     pub mode: Option<String>,
+    /// Where the API reads changes from, if it reported it.
+    pub source: Option<String>,
+    /// How the API's caches are built, if it reported it.
+    pub caches: Option<BuiltWith>,
     pub seed: u64,
     pub plan: LoadPlan,
     pub verdict: Verdict,
@@ -154,6 +159,7 @@ pub(super) struct Circumstances {
     pub(super) ran: Duration,
     pub(super) stopped: bool,
     pub(super) mode: Option<String>,
+    pub(super) setup: Setup,
     /// The API's counters over the measurement.
     pub(super) counters: Option<Counters>,
     /// Number of requests that were due.
@@ -174,6 +180,8 @@ impl LoadResult {
             seconds,
             stopped: around.stopped,
             mode: around.mode,
+            source: around.setup.source,
+            caches: around.setup.caches,
             seed: plan.seed,
             plan: plan.clone(),
             verdict: Verdict { ending: Ending::Measured, sentence: String::new() },
@@ -361,6 +369,7 @@ mod tests {
             ran: Duration::from_secs(2),
             stopped: false,
             mode: None,
+            setup: Setup::default(),
             counters: None,
             due: 0.0,
             wanted: Vec::new(),

@@ -18,10 +18,10 @@ use crate::record::RunRecord;
 pub struct SweepFlags {
     #[command(flatten)]
     pub(super) plan: PlanFlags,
-    /// The lifetimes, separated by commas and rising. [default: 1s,5s,30s,300s]
+    /// The TTLs (lifetimes of entries), separated by commas and rising. [default: 1s,5s,30s,300s]
     #[arg(long, value_name = "DURATION,..")]
     ttls: Option<String>,
-    /// How many seeds each lifetime is measured with, 1 to 5. [default: 3]
+    /// How many seeds each TTL is measured with, 1 to 5. [default: 3]
     #[arg(long, value_name = "NUMBER")]
     seeds: Option<u64>,
     /// Write the result as JSON, in the form in which the panel keeps runs; - for standard output.

@@ -38,7 +38,7 @@ pub async fn run(target: Target, flags: &SweepFlags, length_max: Duration) -> Re
     let control = SweepControl::new(&load);
     control.start(plan, length_max).map_err(|error| CliError::new(error.to_string()))?;
     let result = control.follow("sweep").await?;
-    flags.save(&result.record(result.source.as_deref().unwrap_or("not known")), &summary::text(&result))?;
+    flags.save(&result.record(), &summary::text(&result))?;
     if let Err(why) = &result.restored {
         return Err(CliError::new(why.clone()));
     }

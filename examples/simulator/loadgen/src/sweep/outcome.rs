@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::SweepPlan;
 use crate::load::report::frame::span;
-use crate::load::{BuiltWith, LoadProgress};
+use crate::load::{LoadProgress, Setup, lifetime};
 use crate::modes::Ended;
 use crate::modes_control::ModesPhase;
 use crate::record::{Measurement, RunKind, RunRecord};
@@ -41,20 +41,9 @@ pub struct SweepResult {
     pub verdict: String,
     /// The restored mode, or why it could not be restored and what to do.
     pub restored: Result<String, String>,
-    /// How the caches are built; `None` if the API does not say.
-    pub caches: Option<BuiltWith>,
-    /// Where the API reads changes from; `None` if it does not say.
-    pub source: Option<String>,
+    pub setup: Setup,
     /// All measurements in their order: by seed and lifetime, and those in CDC mode last.
     pub parts: Vec<Measurement>,
-}
-
-/// Formats a lifetime: `1 s`, `250 ms`.
-pub fn lifetime(ttl_ms: u64) -> String {
-    match ttl_ms {
-        ms if ms % 1_000 == 0 => format!("{} s", ms / 1_000),
-        ms => format!("{ms} ms"),
-    }
 }
 
 /// Names a measurement without its seed: `TTL 5 s`, `CDC`.
@@ -77,24 +66,24 @@ pub fn spread(
 impl SweepResult {
     /// `ended` has the start of the first measurement, the measurements, and reservations about the mode.
     pub(super) fn new(plan: SweepPlan, ended: Ended<(String, Vec<Measurement>, Vec<String>)>) -> Self {
-        let Ended { work: (started_at, parts, mut notes), caches, source, restored } = ended;
+        let Ended { work: (started_at, parts, mut notes), setup, restored } = ended;
         notes.extend(parts.iter().flat_map(reservations));
         let valid = notes.is_empty();
         notes.extend(restored.as_ref().err().cloned());
         notes.extend(unexpired(&plan));
         let verdict = verdict(&plan, &parts);
-        Self { started_at, plan, valid, notes, verdict, restored, caches, source, parts }
+        Self { started_at, plan, valid, notes, verdict, restored, setup, parts }
     }
 }
 
 impl SweepResult {
-    /// Returns the form in which the sweep is kept. `source` says where changes were read from.
-    pub fn record(&self, source: &str) -> RunRecord {
+    /// Returns the form in which the sweep is kept.
+    pub fn record(&self) -> RunRecord {
         RunRecord {
             verdict: self.verdict.clone(),
             notes: self.notes.clone(),
             measurements: self.parts.clone(),
-            ..RunRecord::new(RunKind::Sweep, &self.started_at, source, &self.plan.load)
+            ..RunRecord::new(RunKind::Sweep, &self.started_at, &self.setup, &self.plan.load)
         }
     }
 }

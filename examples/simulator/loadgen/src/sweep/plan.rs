@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::load::LoadPlan;
 
-/// The lifetimes of a sweep, unless others are named.
+/// The TTLs (lifetimes of entries) of a sweep, unless others are named.
 pub const TTLS_DEFAULT: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
 
@@ -14,11 +14,11 @@ pub const SEEDS_DEFAULT: u64 = 3;
 /// The length of one measurement, unless another one is named.
 pub const EACH_DEFAULT: Duration = Duration::from_secs(20);
 
-/// Maximum number of lifetimes and of seeds: the API has a cache for each lifetime, and time grows with both.
+/// Maximum number of TTLs and of seeds: the API has a cache for each TTL, and time grows with both.
 const TTLS_MAX: usize = 8;
 const SEEDS_MAX: u64 = 5;
 
-/// Shortest and longest lifetime.
+/// Shortest and longest TTL.
 const TTL_MIN: Duration = Duration::from_millis(10);
 const TTL_MAX: Duration = Duration::from_secs(3_600);
 
@@ -27,14 +27,14 @@ const TTL_MAX: Duration = Duration::from_secs(3_600);
 pub struct SweepPlan {
     /// One measurement; its seed is the first one.
     pub load: LoadPlan,
-    /// The lifetimes, the shortest first.
+    /// The TTLs, the shortest first.
     pub ttls: Vec<Duration>,
-    /// How many seeds each lifetime is measured with.
+    /// How many seeds each TTL is measured with.
     pub seeds: u64,
 }
 
 impl SweepPlan {
-    /// Returns the number of measurements: each lifetime, and CDC mode, with every seed.
+    /// Returns the number of measurements: each TTL, and CDC mode, with every seed.
     pub fn parts(&self) -> u64 {
         (self.ttls.len() as u64 + 1).saturating_mul(self.seeds)
     }
@@ -57,13 +57,13 @@ impl SweepPlan {
     pub fn check(&self, length_max: Duration) -> Result<(), String> {
         self.load.check()?;
         if !(1..=TTLS_MAX).contains(&self.ttls.len()) {
-            return Err(format!("a sweep has 1 to {TTLS_MAX} lifetimes"));
+            return Err(format!("a sweep has 1 to {TTLS_MAX} TTLs"));
         }
         if self.ttls.iter().any(|ttl| !(TTL_MIN..=TTL_MAX).contains(ttl)) {
-            return Err("a lifetime is 10ms to 1h".to_owned());
+            return Err("a TTL is 10ms to 1h".to_owned());
         }
         if !self.ttls.is_sorted_by(|one, next| one < next) {
-            return Err("the lifetimes have to rise, each of them once".to_owned());
+            return Err("the TTLs have to rise, each of them once".to_owned());
         }
         if !(1..=SEEDS_MAX).contains(&self.seeds) {
             return Err(format!("a sweep has 1 to {SEEDS_MAX} seeds"));
@@ -71,7 +71,7 @@ impl SweepPlan {
         if self.length() > length_max {
             return Err(format!(
                 "the sweep would take {:.0?} and has the mode for itself: at most {length_max:.0?} (CACHEFRONT_SWEEP_MAX); \
-                 shorten the measurements, or name fewer lifetimes",
+                 shorten the measurements, or name fewer TTLs",
                 self.length()
             ));
         }
@@ -79,12 +79,12 @@ impl SweepPlan {
     }
 }
 
-/// Parses lifetimes, separated by commas.
+/// Parses TTLs, separated by commas.
 ///
 /// # Errors
 /// A line that says what to write.
 pub fn parse_ttls(text: &str) -> Result<Vec<Duration>, String> {
-    let parse = |part: &str| simulator_cli::duration::parse("a lifetime", part).map_err(|error| error.to_string());
+    let parse = |part: &str| simulator_cli::duration::parse("a TTL", part).map_err(|error| error.to_string());
     text.split(',').map(parse).collect()
 }
 
@@ -98,7 +98,7 @@ mod tests {
     fn plan(ttls: &str, seeds: u64) -> SweepPlan {
         let stages = vec![Stage::steady(EACH_DEFAULT, 100.0)];
         let load = LoadPlan { stages, ..LoadPlan::default() };
-        SweepPlan { load, ttls: parse_ttls(ttls).expect("lifetimes"), seeds }
+        SweepPlan { load, ttls: parse_ttls(ttls).expect("TTLs"), seeds }
     }
 
     #[test]
@@ -122,12 +122,14 @@ mod tests {
             ("1s", 0, "seeds"),
             ("1s", 6, "seeds"),
             ("1s", u64::MAX, "seeds"),
-            ("1s,2s,3s,4s,5s,6s,7s,8s,9s", 1, "lifetimes"),
+            ("1s,2s,3s,4s,5s,6s,7s,8s,9s", 1, "TTLs"),
         ] {
             let message = plan(ttls, seeds).check(LONG).expect_err(ttls);
-            assert!(message.contains(hint), "{message}");
+            // The form's field is called TTLs, and so is what is wrong with it.
+            assert!(message.contains(hint) && !message.contains("lifetime"), "{message}");
         }
-        assert!(parse_ttls("1").expect_err("no unit").contains("unit"));
+        let message = parse_ttls("1").expect_err("no unit");
+        assert!(message.contains("unit") && message.contains("TTL"), "{message}");
         assert!(parse_ttls("").is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::modes::{Modes, with_modes};
 use crate::modes_control::ModesPhase;
 use crate::record::Measurement;
 
-const STOPPED: &str = "the sweep was stopped: every lifetime has to be measured to be compared";
+const STOPPED: &str = "the sweep was stopped: every TTL has to be measured to be compared";
 
 /// Runs all measurements and restores the mode.
 ///

@@ -1,6 +1,7 @@
 //! The summary of a sweep for the terminal.
 
 use super::outcome::{SweepResult, millis, name, spread};
+use crate::experiment::options::options;
 use crate::load::report::frame::span;
 use crate::record::{Figures, Measurement};
 
@@ -31,6 +32,7 @@ pub(super) fn text(result: &SweepResult) -> String {
     }
     lines.push(String::new());
     lines.extend(result.notes.iter().cloned());
+    lines.extend(result.setup.caches.map(|caches| format!("caches: {}", options(&caches))));
     let again = result.restored.as_ref().map_or(String::new(), |mode| format!("; the mode is {mode} again"));
     let (first, count) = (result.plan.load.seed, result.plan.seeds);
     lines.push(format!(

@@ -88,7 +88,7 @@ mod tests {
             events_total: 0,
             invalidations_total: 0,
             freshness: FreshnessObjective { objective: TTL, on_lag: OnLag::Serve }.unknown(mode),
-            built_with: BuiltWith { fenced: false, refresh_in_place: false, stale_if_error_ms: 0 },
+            built_with: BuiltWith { ttl_ms: 30_000, fenced: false, refresh_in_place: false, stale_if_error_ms: 0 },
             caches: true,
             stages: Default::default(),
         }

@@ -29,6 +29,8 @@ pub struct CacheOptions {
 /// How the caches are built, as the API reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct BuiltWith {
+    /// Maximum lifetime of an entry (TTL).
+    pub ttl_ms: u64,
     /// A loaded value is kept only if the server that was read had executed what was invalidated before the load.
     pub fenced: bool,
     /// A change replaces the cached value by one that is made from the row, instead of removing the entry.
@@ -39,10 +41,12 @@ pub struct BuiltWith {
 
 impl CacheOptions {
     pub fn built_with(&self) -> BuiltWith {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         BuiltWith {
+            ttl_ms: millis(self.ttl),
             fenced: self.fenced,
             refresh_in_place: self.refresh_in_place,
-            stale_if_error_ms: u64::try_from(self.stale_if_error.as_millis()).unwrap_or(u64::MAX),
+            stale_if_error_ms: millis(self.stale_if_error),
         }
     }
 }

@@ -23,8 +23,8 @@ pub enum HopName {
     Removal,
     /// Over the bus, from the consumer to this process.
     Push,
-    /// The first read by id through this process's caches afterwards: a load that began once readers of the primary could see the
-    /// commit, or a read of the store after the removal. What it returned is not compared.
+    /// The first read by id through this process's caches, from whichever tier, whose value is proven to contain the commit: the
+    /// position of the value covers the transaction.
     FirstRead,
 }
 
@@ -137,8 +137,9 @@ impl Write {
         match &self.first_read {
             Some(read) => measured(HopName::FirstRead, axis, read.began.as_micros(), read.ended.as_micros()),
             None if self.id.is_none() => missing(HopName::FirstRead, "it has no key of the users by id"),
+            None if self.position.is_none() => missing(HopName::FirstRead, "its transaction has no position"),
             None if !self.watched => missing(HopName::FirstRead, "reads were not watched here at that time"),
-            None => missing(HopName::FirstRead, "no read here came after it yet"),
+            None => missing(HopName::FirstRead, "no read here is proven to contain it yet"),
         }
     }
 }

@@ -31,12 +31,16 @@ fn arrival(sent: u64, key: &str) -> Arrival {
     Arrival { at: at(sent + 500), sent_at: at(sent), keys: vec![key.into()] }
 }
 
-fn read(id: u64, began: u64, loaded: bool) -> Read {
-    Read { id, began: at(began), ended: at(began + 400), loaded }
+fn read(id: u64, began: u64, position: &str) -> Read {
+    Read { id, span: span(began), position: position.parse().expect("a position") }
+}
+
+fn span(began: u64) -> Span {
+    Span { began: at(began), ended: at(began + 400) }
 }
 
 fn write(times: ChangeTimes) -> Write {
-    Write { change: change("update", times), id: Some(7), watched: true, push: None, first_read: None }
+    Write::new(change("update", times), true)
 }
 
 fn hop(write: &Write, name: HopName) -> Hop {
@@ -47,7 +51,7 @@ fn hop(write: &Write, name: HopName) -> Hop {
 fn hops_follow_each_other_on_one_axis() {
     let mut write = write(times());
     write.heard(&arrival(1_006_000, "users:7"));
-    write.seen(&read(7, 1_008_000, true));
+    write.seen(&read(7, 1_008_000, "a:1-3"));
     let spans: Vec<(f64, f64)> =
         write.view().hops.iter().map(|hop| (hop.from_ms.unwrap(), hop.to_ms.unwrap())).collect();
     assert_eq!(spans, [(0.0, 2.5), (2.5, 2.5), (2.5, 4.0), (4.0, 5.0), (5.0, 7.0), (6.0, 6.5), (8.0, 8.4)]);
@@ -88,15 +92,45 @@ fn the_push_of_another_write_and_a_read_of_before_do_not_count() {
         write.heard(&other);
     }
     assert_eq!(write.push, None);
-    // A load that began before the commit was visible may have read the older row, and a hit before the removal is one.
-    for early in [read(7, 1_004_999, true), read(7, 1_006_999, false), read(8, 1_009_000, true)] {
-        write.seen(&early);
+    // Only what a value is proven to contain counts, not when it was read: these are values of before the write, or of another user.
+    for other in
+        [read(7, 1_020_000, "a:2-9"), read(7, 1_020_000, "b:1"), read(7, 1_020_000, ""), read(8, 1_009_000, "a:1")]
+    {
+        write.seen(&other);
     }
     assert_eq!(write.first_read, None);
-    write.seen(&read(7, 1_020_000, true));
-    write.seen(&read(7, 1_007_000, false));
-    write.seen(&read(7, 1_030_000, true));
-    assert_eq!(write.first_read, Some(read(7, 1_007_000, false)), "the first one, whichever was noted first");
+    write.seen(&read(7, 1_020_000, "a:1-4,b:1"));
+    write.seen(&read(7, 1_004_500, "a:1"));
+    write.seen(&read(7, 1_030_000, "a:1"));
+    assert_eq!(write.first_read, Some(span(1_004_500)), "the first one, whichever was noted first");
+}
+
+#[test]
+fn a_write_without_a_position_is_proven_by_no_read() {
+    for position in ["", "binlog.000001"] {
+        let mut write = Write::new(Change { position: position.into(), ..change("update", times()) }, true);
+        write.seen(&read(7, 1_020_000, "a:1-9"));
+        assert_eq!(hop(&write, HopName::FirstRead).not_measured, Some("its transaction has no position"), "{position}");
+    }
+}
+
+#[test]
+fn a_read_is_noted_while_it_is_watched_and_if_it_proves_anything() {
+    let writes = Writes::new(Arc::new(SystemClock::new()));
+    writes.record(change("update", times()));
+    let first_read = || writes.find("a:1", "users:7").and_then(|view| view.hops.last().and_then(|hop| hop.to_ms));
+    let ended = |position: Option<&str>| {
+        let position: Option<Position> = position.map(|text| text.parse().expect("a position"));
+        writes.proven(7, writes.clock.now(), position.as_ref());
+    };
+    ended(Some("a:1"));
+    assert_eq!(first_read(), None, "it is not watched");
+    writes.set_watching(true);
+    ended(None);
+    ended(Some("b:1"));
+    assert_eq!(first_read(), None);
+    ended(Some("a:1"));
+    assert!(first_read().is_some());
 }
 
 #[test]
@@ -110,7 +144,7 @@ fn an_invalidation_and_a_read_may_be_noted_before_the_event() {
         source_time: Timestamp::UNKNOWN,
         sent_at: at(1_006_000),
     });
-    writes.note_read(read(7, 1_009_000, true));
+    writes.note_read(read(7, 1_009_000, "a:1"));
     writes.record(change("update", times()));
     let view = writes.find("a:1", "users:7").expect("the write");
     assert!(view.hops.iter().all(|hop| hop.not_measured.is_none()), "{view:?}");

@@ -1,6 +1,6 @@
 //! One write, and what was measured of it here.
 
-use cachefront::Timestamp;
+use cachefront::{Position, Timestamp};
 use serde::Deserialize;
 
 use crate::change_times::ChangeTimes;
@@ -32,29 +32,46 @@ impl Arrival {
     }
 }
 
-/// A read by id that was served by the store or loaded.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A read by id, whichever tier it was served from.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Read {
     pub(super) id: u64,
+    pub(super) span: Span,
+    /// Commits that the value is proven to contain.
+    pub(super) position: Position,
+}
+
+/// When a read began and ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Span {
     pub(super) began: Timestamp,
     pub(super) ended: Timestamp,
-    pub(super) loaded: bool,
 }
 
 /// A write, and what was measured of it here.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) change: Change,
+    /// The transaction; `None` if it has no position with which a read could prove anything.
+    pub(super) position: Option<Position>,
     /// The user whose row it is, if a key of the cache by id is among its keys.
     pub(super) id: Option<u64>,
     /// True if bus and reads were watched when it was recorded.
     pub(super) watched: bool,
     /// When the invalidation was sent, and when it arrived here.
     pub(super) push: Option<(Timestamp, Timestamp)>,
-    pub(super) first_read: Option<Read>,
+    /// The first read whose value is proven to contain this write.
+    pub(super) first_read: Option<Span>,
 }
 
 impl Write {
+    pub(super) fn new(change: Change, watched: bool) -> Self {
+        let id = change.keys.iter().find_map(|key| key.strip_prefix("users:")?.parse().ok());
+        // An empty position is contained in every other.
+        let position = change.position.parse().ok().filter(|position: &Position| !position.is_empty());
+        Self { change, position, id, watched, push: None, first_read: None }
+    }
+
     /// Notes an invalidation if it is the one of this write: it was sent after the gate and before all was applied, by the clock of
     /// the consumer, and names one of its keys.
     pub(super) fn heard(&mut self, arrival: &Arrival) {
@@ -67,19 +84,13 @@ impl Write {
         }
     }
 
-    /// Notes a read if it came after this write: the load began when the commit was visible, or the store had the value
-    /// after the entry was removed.
+    /// Notes a read if its value is proven to contain this write.
     pub(super) fn seen(&mut self, read: &Read) {
-        if self.id != Some(read.id) || self.first_read.is_some_and(|first| first.ended <= read.ended) {
+        if self.id != Some(read.id) || self.first_read.is_some_and(|first| first.ended <= read.span.ended) {
             return;
         }
-        let times = &self.change.times;
-        let from = match read.loaded {
-            true => times.visible_us.or(times.committed_us),
-            false => times.applied_us,
-        };
-        if from.is_some_and(|from| read.began.as_micros() >= from) {
-            self.first_read = Some(*read);
+        if self.position.as_ref().is_some_and(|position| read.position.covers(position)) {
+            self.first_read = Some(read.span);
         }
     }
 }

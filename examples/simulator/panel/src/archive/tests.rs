@@ -16,6 +16,7 @@ fn record(second: u32) -> RunRecord {
         kind: RunKind::Load,
         at: format!("2026-01-31T12:00:{second:02}.5Z"),
         source: "log".into(),
+        caches: None,
         preset: Some("steady".into()),
         rate: Some(200.0),
         seconds: 30.0,
@@ -28,6 +29,11 @@ fn record(second: u32) -> RunRecord {
     }
 }
 
+fn keep(archive: &Archive, second: u32) -> String {
+    archive.keep(Arc::new(record(second))).expect("kept");
+    id_of(&record(second))
+}
+
 fn ids(archive: &Archive) -> Vec<String> {
     archive.list().runs.into_iter().map(|run| run.id).collect()
 }
@@ -36,7 +42,7 @@ fn ids(archive: &Archive) -> Vec<String> {
 fn the_oldest_runs_go_beyond_either_bound_and_files_are_private() {
     let folder = tempfile::tempdir().expect("a folder");
     let few = archive(folder.path(), 3, 1 << 20);
-    let kept: Vec<String> = (0..5).map(|second| few.keep(&record(second)).expect("kept")).collect();
+    let kept: Vec<String> = (0..5).map(|second| keep(&few, second)).collect();
     let newest: Vec<String> = kept.iter().rev().take(3).cloned().collect();
     assert_eq!(ids(&few), newest);
     let rights = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
@@ -44,7 +50,7 @@ fn the_oldest_runs_go_beyond_either_bound_and_files_are_private() {
     assert_eq!(fs::read_dir(&few.settings.dir).expect("a folder").count(), 3, "nothing unfinished is left");
     // Two of them have more than 2,000 bytes.
     let small = archive(folder.path(), 100, 2_000);
-    let last = small.keep(&record(9)).expect("kept");
+    let last = keep(&small, 9);
     assert_eq!(ids(&small), [last]);
 }
 
@@ -53,7 +59,7 @@ fn a_damaged_file_is_named_and_the_others_are_shown() {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = archive(folder.path(), 10, 1 << 20);
     assert!(archive.list().runs.is_empty() && archive.list().trouble.is_none(), "nothing was kept yet");
-    let id = archive.keep(&record(1)).expect("kept");
+    let id = keep(&archive, 1);
     let put = |id: &str, text: &str| fs::write(archive.file(id), text).expect("written");
     let whole = serde_json::to_string(&record(2)).expect("JSON");
     put("1-load", &whole[..whole.len() / 2]);
@@ -78,16 +84,33 @@ fn a_damaged_file_is_named_and_the_others_are_shown() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named_until_it_can_be() {
+fn a_run_that_cannot_be_written_is_shown_until_it_can_be() {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = archive(folder.path(), 10, 1 << 20);
-    fs::write(folder.path().join("runs"), "a file is in the way").expect("written");
-    archive.keep(&record(1)).expect_err("no folder");
-    assert!(archive.list().trouble.is_some_and(|trouble| trouble.contains("CACHEFRONT_DATA_DIR")));
-    fs::remove_file(folder.path().join("runs")).expect("removed");
+    let blocked = || fs::write(folder.path().join("runs"), "a file is in the way").expect("written");
+    let freed = || fs::remove_file(folder.path().join("runs")).expect("removed");
+    let id = id_of(&record(1));
+    blocked();
+    archive.keep(Arc::new(record(1))).expect_err("no folder");
+    let listing = archive.list();
+    assert!(listing.trouble.as_ref().is_some_and(|trouble| trouble.contains("CACHEFRONT_DATA_DIR")), "{listing:?}");
+    assert!(listing.find(&id).is_some_and(|run| !run.is_written && *run.record == record(1)), "{listing:?}");
+    // A run that cannot be written takes the place of the one before it: one is held at most.
+    archive.keep(Arc::new(record(2))).expect_err("no folder");
+    assert_eq!(ids(&archive), [id_of(&record(2))]);
+    freed();
     assert!(archive.list().trouble.is_some_and(|trouble| trouble.contains("could not be kept")));
-    archive.keep(&record(2)).expect("kept");
-    assert_eq!(archive.list().trouble, None);
+    // Written with the next one, each in its place.
+    archive.keep(Arc::new(record(3))).expect("kept");
+    let listing = archive.list();
+    assert!(listing.trouble.is_none() && listing.runs.iter().all(|run| run.is_written), "{listing:?}");
+    assert_eq!(ids(&archive), [id_of(&record(3)), id_of(&record(2))]);
+    // Deleted, it is gone from memory.
+    fs::remove_dir_all(folder.path().join("runs")).expect("removed");
+    blocked();
+    archive.keep(Arc::new(record(4))).expect_err("no folder");
+    assert!(archive.remove(&id_of(&record(4))).expect("removed"));
+    assert!(ids(&archive).is_empty());
 }
 
 #[test]

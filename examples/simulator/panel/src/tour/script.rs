@@ -103,7 +103,7 @@ impl Demo<'_> {
         let renamed = self.rename(&user).await?;
         self.begin(3);
         let changed = Instant::now();
-        let read = self.panel.api.caches.users.get(&user.id).await?;
+        let read = self.read(user.id).await?;
         if read.as_ref().is_none_or(|read| read.name == renamed) {
             return Err(Failure("the read was fresh: is the mode really TTL?".into()));
         }
@@ -224,7 +224,7 @@ impl Demo<'_> {
     async fn read_until_fresh(&self, user: &User, name: &str) -> Result<(), Failure> {
         let deadline = Instant::now() + PROMPT_MAX;
         loop {
-            let read = self.panel.api.caches.users.get(&user.id).await?;
+            let read = self.read(user.id).await?;
             let view = self.panel.api.inspector.compare(user.id).await?;
             if read.is_some_and(|read| read.name == name) && view.state == EntryState::Healthy {
                 return Ok(());
@@ -234,11 +234,17 @@ impl Demo<'_> {
         }
     }
 
+    /// Reads through the cache, as a client does.
+    async fn read(&self, id: u64) -> Result<Option<User>, Failure> {
+        let api = &self.panel.api;
+        Ok(api.writes.reading(id, api.caches.users.get(&id).detailed()).await?.value)
+    }
+
     /// Reads until the entry is cached.
     async fn keep(&self, id: u64) -> Result<(), Failure> {
         let deadline = Instant::now() + PROMPT_MAX;
         loop {
-            self.panel.api.caches.users.get(&id).await?;
+            self.read(id).await?;
             if self.panel.api.inspector.compare(id).await?.state == EntryState::Healthy {
                 return Ok(());
             }

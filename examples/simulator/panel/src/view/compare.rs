@@ -1,10 +1,11 @@
 //! Two measurements side by side: their figures with the differences, and their curves in one drawing.
 
+use loadgen::load::BuiltWith;
 use loadgen::record::{Figures, Measurement, RunRecord};
 use maud::{Markup, html};
 
 use super::explain::explain;
-use super::kept::{mode, profile, title};
+use super::kept::{mode, origin, profile, title};
 use super::plot::{Curve, Plot, Point};
 use super::text::millis;
 use crate::archive::KeptRun;
@@ -47,7 +48,7 @@ pub(crate) fn compare(first: Side<'_>, second: Side<'_>) -> Markup {
             dl.sides-named {
                 @for ((letter, class, (run, _)), name) in [("A", "first", first), ("B", "second", second)].into_iter().zip(&names) {
                     div.(class) data-side=(letter) { dt { (letter) }
-                        dd { a href=(format!("/runs/{}", run.id)) { (name) } span.m.s { (profile(&run.record)) " · source " (run.record.source) } } }
+                        dd { a href=(format!("/runs/{}", run.id)) { (name) } span.m.s { (profile(&run.record)) " · " (origin(&run.record)) } } }
                 }
             }
             @for note in reservations(first, second) { p.pad.warn data-note { (note) } }
@@ -72,6 +73,7 @@ fn reservations(first: Side<'_>, second: Side<'_>) -> Vec<String> {
     if one.source != other.source {
         notes.push("The changes came from different sources.".to_owned());
     }
+    notes.extend(built_apart(first, second).map(str::to_owned));
     for (letter, (run, measurement)) in [("A", first), ("B", second)] {
         let unexpired = run.record.unexpired_ttls();
         if measurement.ttl_ms.is_some_and(|ttl_ms| unexpired.contains(&ttl_ms)) {
@@ -91,6 +93,19 @@ fn reservations(first: Side<'_>, second: Side<'_>) -> Vec<String> {
     notes
 }
 
+/// Says if the caches were built differently. Their TTL matters in CDC mode only: elsewhere a measurement has its own.
+fn built_apart(first: Side<'_>, second: Side<'_>) -> Option<&'static str> {
+    let has_ttl = first.1.ttl_ms.is_some() || second.1.ttl_ms.is_some();
+    let built = |(run, _): Side<'_>| {
+        run.record.caches.map(|caches| BuiltWith { ttl_ms: caches.ttl_ms.filter(|_| !has_ttl), ..caches })
+    };
+    match (built(first), built(second)) {
+        (Some(one), Some(other)) if one != other => Some("The caches were built with different options."),
+        (Some(_), None) | (None, Some(_)) => Some("It is known of one of the two only how the caches were built."),
+        _ => None,
+    }
+}
+
 fn load_of(record: &RunRecord) -> (Option<&str>, Option<u64>, u64, usize, u64) {
     let bits = |value: f64| value.to_bits();
     (record.preset.as_deref(), record.rate.map(bits), bits(record.seconds), record.users, bits(record.write_ratio))
@@ -99,7 +114,7 @@ fn load_of(record: &RunRecord) -> (Option<&str>, Option<u64>, u64, usize, u64) {
 fn table(first: &Figures, second: &Figures) -> Markup {
     html! {
         table.compared {
-            thead { tr { th scope="col" { "figure" } th scope="col" { "A" } th scope="col" { "B" } th scope="col" { "B − A" } th scope="col" { "in percent" } } }
+            thead { tr { th scope="col" { "figure" } th scope="col" { "A" } th scope="col" { "B" } th scope="col" { "B − A" } th scope="col" { "relative to A" } } }
             tbody {
                 @for figure in &FIGURES {
                     @let (a, b) = ((figure.of)(first), (figure.of)(second));
@@ -108,7 +123,7 @@ fn table(first: &Figures, second: &Figures) -> Markup {
                         td data-l="A" { (shown(a, figure.unit)) }
                         td data-l="B" { (shown(b, figure.unit)) }
                         td data-l="B − A" { (difference(a, b, figure)) }
-                        td data-l="in percent" { (relative(a, b)) }
+                        td data-l="relative to A" { (relative(a, b)) }
                     }
                 }
             }
@@ -126,13 +141,20 @@ fn shown(value: Option<f64>, unit: &str) -> String {
     }
 }
 
+/// Formats how far two values are apart: two shares by percentage points, which are no percent of anything.
+fn apart(by: f64, unit: &str) -> String {
+    match unit {
+        "%" => format!("{by:.2} percentage points"),
+        unit => shown(Some(by), unit),
+    }
+}
+
 fn difference(a: Option<f64>, b: Option<f64>, figure: &Figure) -> Markup {
     let (Some(a), Some(b)) = (a, b) else { return html! { "–" } };
     let by = b - a;
     let text = match by {
         _ if by == 0.0 => "none".to_owned(),
-        _ if by > 0.0 => format!("+{}", shown(Some(by), figure.unit)),
-        _ => format!("−{}", shown(Some(-by), figure.unit)),
+        _ => format!("{}{}", if by > 0.0 { "+" } else { "−" }, apart(by.abs(), figure.unit)),
     };
     let is_better = figure.less_is_better.map(|less| (by < 0.0) == less).filter(|_| by != 0.0);
     html! { (text) @match is_better { Some(true) => span.m.s { " better" }, Some(false) => span.m.s { " worse" }, None => {} } }
@@ -167,7 +189,44 @@ fn plot(name: &str, unit: &str, column: usize, sides: [Side<'_>; 2]) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn run(caches: &Value) -> KeptRun {
+        let record = json!({
+            "schema": "cachefront-simulator-run", "schema_version": 1, "kind": "sweep", "at": "2026-01-31T12:00:00Z",
+            "source": "kafka", "caches": caches, "preset": null, "rate": null, "seconds": 1.0, "users": 1,
+            "write_ratio": 0.0, "grace_ms": 1.0, "verdict": "", "notes": [], "measurements": [],
+        });
+        let record = serde_json::from_value(record).expect("a record");
+        KeptRun { id: "1-sweep".into(), record: Arc::new(record), is_written: true }
+    }
+
+    fn measurement(ttl_ms: Option<u64>) -> Measurement {
+        let figures = json!({ "rate": 1.0, "judged": 1, "stale": 0, "stale_late": 0, "errors": 0, "dropped": 0 });
+        let mode = if ttl_ms.is_some() { "ttl" } else { "cdc" };
+        let one =
+            json!({ "mode": mode, "ttl_ms": ttl_ms, "seed": 42, "stopped": false, "figures": figures, "curve": [] });
+        serde_json::from_value(one).expect("a measurement")
+    }
+
+    #[test]
+    fn caches_that_were_built_differently_are_named() {
+        let built = |ttl_ms: u64, fenced: bool| {
+            run(&json!({ "ttl_ms": ttl_ms, "fenced": fenced, "refresh_in_place": false, "stale_if_error_ms": 0 }))
+        };
+        let (plain, fenced, longer, unknown) = (built(1, false), built(1, true), built(2, false), run(&Value::Null));
+        let (by_age, by_log) = (measurement(Some(50)), measurement(None));
+        let notes = |first, second| reservations(first, second).join(" ");
+        assert!(notes((&plain, &by_age), (&fenced, &by_log)).contains("different options"));
+        assert!(notes((&plain, &by_log), (&longer, &by_log)).contains("different options"));
+        assert_eq!(notes((&plain, &by_age), (&longer, &by_log)), "", "each measurement by age has its own TTL");
+        assert!(notes((&plain, &by_age), (&unknown, &by_log)).contains("of one of the two only"));
+        assert_eq!(notes((&unknown, &by_age), (&unknown, &by_log)), "");
+    }
 
     #[test]
     fn differences_have_a_sign_and_nothing_is_relative_to_zero() {
@@ -178,7 +237,10 @@ mod tests {
         let stale = &FIGURES[0];
         assert_eq!(difference(Some(9.0), Some(2.0), stale).into_string(), "−7<span class=\"m s\"> better</span>");
         let hits = &FIGURES[5];
-        assert_eq!(difference(Some(9.0), Some(2.0), hits).into_string(), "−7.00 %<span class=\"m s\"> worse</span>");
+        assert_eq!(
+            difference(Some(9.0), Some(2.0), hits).into_string(),
+            "−7.00 percentage points<span class=\"m s\"> worse</span>"
+        );
         assert_eq!(difference(Some(2.0), Some(2.0), hits).into_string(), "none");
     }
 }

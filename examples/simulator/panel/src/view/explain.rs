@@ -77,7 +77,7 @@ const TEXTS: [Text; 15] = [
     },
     Text {
         card: "sweep",
-        text: "The same seeded requests for each lifetime of entries (TTL), and in CDC mode: a longer TTL saves database reads, and \
+        text: "The same seeded requests for each TTL (lifetime of entries), and in CDC mode: a longer TTL saves database reads, and \
                serves older values. A TTL above the length of one measurement never expires in it, and the result says so.",
         more: ("simulator.md", "the sweep"),
     },
@@ -90,7 +90,7 @@ const TEXTS: [Text; 15] = [
     Text {
         card: "compare",
         text: "Each figure of both measurements, how much B differs from A, and their curves over the same seconds. Only if the \
-               loads and the seeds are the same is a difference one of the cache.",
+               loads and the seeds are the same is a difference one of the cache. Two shares differ by percentage points.",
         more: ("simulator.md", "kept runs"),
     },
     Text {

@@ -1,7 +1,7 @@
 //! The kept runs: the list, from which two measurements are chosen, and one run.
 
+use loadgen::load::lifetime;
 use loadgen::record::{Measurement, RunKind, RunRecord};
-use loadgen::sweep::outcome::lifetime;
 use maud::{Markup, html};
 
 use super::context::PageContext;
@@ -21,7 +21,7 @@ pub(crate) fn index(context: &PageContext<'_>, listing: &Listing) -> Markup {
         section.card.kept aria-labelledby="h-kept" {
             form method="get" action="/runs/compare" {
                 div.hd.kept-head {
-                    h2 #h-kept { "Kept runs" } span.m.s.full { (listing.runs.len()) " in the data folder, the newest first" } span.grow {}
+                    h2 #h-kept { "Kept runs" } span.m.s.full { (listing.runs.iter().filter(|run| run.is_written).count()) " in the data folder, the newest first" } span.grow {}
                     @if !listing.runs.is_empty() { button.btn.lg.pri type="submit" { "Compare A with B" } }
                 }
                 (explain("kept"))
@@ -31,7 +31,8 @@ pub(crate) fn index(context: &PageContext<'_>, listing: &Listing) -> Markup {
                     div.empty data-empty="runs" { p { b { "No run is kept yet." } }
                         p.m { "Every load, A/B run and sweep of this panel that has ended is kept here. Start a load or an A/B run on the " a href="/" { "first page" } "." } }
                 }
-                ol.kept-runs { @for (at, run) in listing.runs.iter().enumerate() { (entry(context, run, at)) } }
+                @let chosen = chosen(&listing.runs);
+                ol.kept-runs { @for run in &listing.runs { (entry(context, run, chosen)) } }
             }
         }
     }
@@ -100,41 +101,67 @@ pub(super) fn title(run: &KeptRun, measurement: &Measurement) -> String {
     format!("{}, {kind} of {at}, seed {}", mode(measurement), measurement.seed)
 }
 
-fn entry(context: &PageContext<'_>, run: &KeptRun, at: usize) -> Markup {
+/// Says where a run's changes came from, and how the caches were built that it read through.
+pub(super) fn origin(record: &RunRecord) -> String {
+    let caches = record.caches_in_words().unwrap_or_else(|| "not known".to_owned());
+    format!("source {} · caches: {caches}", record.source)
+}
+
+/// Marks a run that is in memory only.
+fn unwritten(run: &KeptRun) -> Markup {
+    html! { @if !run.is_written { span.warn data-unwritten title="It could not be written to the data folder: export it before the program ends" { "in memory only" } } }
+}
+
+fn entry(context: &PageContext<'_>, run: &KeptRun, chosen: Chosen<'_>) -> Markup {
     let record = &run.record;
     let name = format!("{} of {}", kind_in_words(record.kind), moment(&record.at));
     html! {
         li data-run=(run.id) data-kind=(record.kind.as_str()) {
             div.row.kept-row {
                 a.b href=(format!("/runs/{}", run.id)) { (name) }
-                span.m.s { (profile(record)) " · source " (record.source) }
+                span.m.s { (profile(record)) " · " (origin(record)) }
+                (unwritten(run))
                 span.grow {}
                 (delete(context, &run.id, &name))
             }
             @if record.kind == RunKind::Sweep {
                 p.s.sentence { (record.verdict) }
-                details { summary { (record.measurements.len()) " measurements" } (measurements(run, at)) }
-            } @else { (measurements(run, at)) }
+                details { summary { (record.measurements.len()) " measurements" } (measurements(run, chosen)) }
+            } @else { (measurements(run, chosen)) }
         }
     }
 }
 
-/// Returns true for the measurements that are chosen at first: the first one of the newest run as A, and as B its last one, or the first
-/// one of the run before if it has no other.
-fn is_chosen(run: &KeptRun, at: usize, number: usize, group: &str) -> bool {
-    let count = run.record.measurements.len();
-    match group {
-        "a" => at == 0 && number == 0,
-        _ => (at == 0 && count > 1 && number + 1 == count) || (at == 1 && number == 0),
-    }
+/// The measurements that are chosen at first, by the ids of their runs and their numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Chosen<'a> {
+    a: Option<(&'a str, usize)>,
+    b: Option<(&'a str, usize)>,
 }
 
-fn measurements(run: &KeptRun, at: usize) -> Markup {
+/// Chooses the first measurement of the newest run as A. B is another one that asked for the same rows, with A's seed: the last one of
+/// the same run, or the first one of the run before. Without any, the first of these with another seed.
+fn chosen(runs: &[KeptRun]) -> Chosen<'_> {
+    let Some((newest, first)) = runs.first().and_then(|run| Some((run, run.record.measurements.first()?))) else {
+        return Chosen { a: None, b: None };
+    };
+    let own = newest.record.measurements.iter().enumerate().skip(1).rev().map(|(number, one)| (newest, number, one));
+    let before = runs
+        .get(1)
+        .into_iter()
+        .flat_map(|run| run.record.measurements.iter().enumerate().map(move |(number, one)| (run, number, one)));
+    let others: Vec<(&KeptRun, usize, &Measurement)> = own.chain(before).collect();
+    let b = others.iter().find(|(_, _, one)| one.seed == first.seed).or(others.first());
+    Chosen { a: Some((newest.id.as_str(), 0)), b: b.map(|(run, number, _)| (run.id.as_str(), *number)) }
+}
+
+fn measurements(run: &KeptRun, chosen: Chosen<'_>) -> Markup {
     let radio = |group: &'static str, number: usize, name: &str| {
         let label = format!("{}: {name}", group.to_uppercase());
         let value = format!("{}.{number}", run.id);
+        let is_chosen = (if group == "a" { chosen.a } else { chosen.b }) == Some((run.id.as_str(), number));
         html! {
-            label.pick title=(label) { input type="radio" name=(group) value=(value) checked[is_chosen(run, at, number, group)] required aria-label=(label); span aria-hidden="true" { (group.to_uppercase()) } }
+            label.pick title=(label) { input type="radio" name=(group) value=(value) checked[is_chosen] required aria-label=(label); span aria-hidden="true" { (group.to_uppercase()) } }
         }
     };
     html! {
@@ -186,13 +213,92 @@ pub(crate) fn one(context: &PageContext<'_>, run: &KeptRun) -> Markup {
                 a.btn href="/runs" { "All runs" }
             }
             p.pad.sentence { (record.verdict) }
-            p.pad.m.s { (profile(record)) " · source " (record.source) }
+            p.pad.m.s { (profile(record)) " · " (origin(record)) } @if !run.is_written { p.pad { (unwritten(run)) } }
             @for note in &record.notes { p.pad.warn data-note { (note) } }
             @if record.kind == RunKind::Sweep { (sweep::curves(record)) }
             form.pad.of-run method="get" action="/runs/compare" {
-                (measurements(run, 0))
+                (measurements(run, chosen(std::slice::from_ref(run))))
                 @if record.measurements.len() > 1 { button.btn.lg type="submit" { "Compare A with B" } }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use loadgen::load::BuiltWith;
+    use loadgen::record::{Figures, SCHEMA, VERSION};
+
+    use super::*;
+
+    fn run(id: &str, seeds: &[u64]) -> KeptRun {
+        let figures = Figures {
+            rate: 1.0,
+            judged: 1,
+            stale: 0,
+            stale_late: 0,
+            stale_age_max_ms: None,
+            window_max_ms: None,
+            database_loads: None,
+            hits: None,
+            p50_ms: None,
+            p99_ms: None,
+            errors: 0,
+            dropped: 0,
+        };
+        let measurement = |seed: &u64| Measurement {
+            mode: Some("cdc".into()),
+            ttl_ms: None,
+            seed: *seed,
+            stopped: false,
+            figures: figures.clone(),
+            curve: Vec::new(),
+        };
+        let record = RunRecord {
+            schema: SCHEMA.into(),
+            schema_version: VERSION,
+            kind: RunKind::Sweep,
+            at: "2026-01-31T12:00:00Z".into(),
+            source: "kafka".into(),
+            caches: None,
+            preset: None,
+            rate: None,
+            seconds: 1.0,
+            users: 1,
+            write_ratio: 0.0,
+            grace_ms: 1.0,
+            verdict: String::new(),
+            notes: Vec::new(),
+            measurements: seeds.iter().map(measurement).collect(),
+        };
+        KeptRun { id: id.into(), record: Arc::new(record), is_written: true }
+    }
+
+    #[test]
+    fn two_measurements_with_the_same_seed_are_chosen() {
+        let of = |runs: &[KeptRun]| {
+            let Chosen { a, b } = chosen(runs);
+            (a.map(|(id, number)| format!("{id}.{number}")), b.map(|(id, number)| format!("{id}.{number}")))
+        };
+        let both = |a: &str, b: &str| (Some(a.to_owned()), Some(b.to_owned()));
+        // A sweep: two TTLs with two seeds each, and CDC mode.
+        let sweep = || run("2-sweep", &[42, 42, 43, 43, 42, 43]);
+        assert_eq!(of(&[sweep()]), both("2-sweep.0", "2-sweep.4"));
+        assert_eq!(of(&[sweep(), run("1-load", &[42])]), both("2-sweep.0", "2-sweep.4"), "one B only");
+        assert_eq!(of(&[run("3-load", &[43]), sweep()]), both("3-load.0", "2-sweep.2"));
+        assert_eq!(of(&[run("3-load", &[7]), sweep()]), both("3-load.0", "2-sweep.0"), "none has the seed");
+        assert_eq!(of(&[run("3-load", &[7])]), (Some("3-load.0".into()), None));
+        assert_eq!(of(&[]), (None, None));
+    }
+
+    #[test]
+    fn a_run_says_how_the_caches_were_built() {
+        let mut record = RunRecord::clone(&run("1-load", &[42]).record);
+        assert_eq!(origin(&record), "source kafka · caches: not known");
+        record.caches =
+            Some(BuiltWith { ttl_ms: Some(2_000), fenced: true, refresh_in_place: false, stale_if_error_ms: 0 });
+        assert_eq!(origin(&record), "source kafka · caches: TTL 2 s, fenced loads");
     }
 }

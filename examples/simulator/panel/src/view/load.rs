@@ -30,7 +30,7 @@ pub(super) fn load(context: &PageContext<'_>) -> Markup {
             }
         }
         (form(context, "/load", "Start", &runs.chosen_load(), active))
-        @if let (Phase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
+        (ended(active, progress.message.as_deref(), &[]))
         @if active {
             (numbers(&live(&progress)))
             (goals(&runs.goals().iter().map(|goal| so_far(goal, &progress)).collect::<Vec<_>>(), true))
@@ -54,6 +54,12 @@ fn state(progress: &LoadProgress) -> String {
         Phase::Stopped => "stopped".to_owned(),
         Phase::Failed => "failed".to_owned(),
     }
+}
+
+/// Renders why a run failed or what the user has to do, whichever way it ended; nothing that its notes say already.
+pub(super) fn ended(active: bool, message: Option<&str>, notes: &[String]) -> Markup {
+    let message = message.filter(|message| !active && !notes.iter().any(|note| note == message));
+    html! { @if let Some(message) = message { p.pad.fail data-message { (message) } } }
 }
 
 /// Renders what was measured and when, so that an old result is not taken for a new one.
@@ -205,7 +211,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
         }
         (form(context, "/experiment", "Run all", &runs.chosen_experiment(), active))
         @if active { (numbers(&live(&progress.load))) }
-        @if let (ModesPhase::Failed, Some(message)) = (progress.phase, &progress.message) { p.pad.fail { (message) } }
+        (ended(active, progress.message.as_deref(), result.as_ref().map_or(&[], |result| &result.notes)))
         @if let Some(result) = &result {
             (about(is_new, &result.about, " each"))
             p.pad.sentence { (result.verdict) }
@@ -259,6 +265,15 @@ mod tests {
         assert!(so_far(&goal("p99<50ms"), &progress).expect("known").met);
         assert_eq!(so_far(&goal("p50<50ms"), &progress), None);
         assert_eq!(so_far(&goal("errors<0.1%"), &LoadProgress::default()), None);
+    }
+
+    #[test]
+    fn a_message_is_shown_however_the_run_ended_and_once() {
+        let message = Some("the mode was cdc and could not be put back");
+        assert!(ended(false, message, &[]).into_string().contains("could not be put back"));
+        assert_eq!(ended(true, message, &[]).into_string(), "");
+        assert_eq!(ended(false, None, &[]).into_string(), "");
+        assert_eq!(ended(false, message, &["the mode was cdc and could not be put back".into()]).into_string(), "");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The TTL sweep: its form and progress, and its result as curves over the lifetime.
 
-use loadgen::load::PRESETS;
+use loadgen::load::{PRESETS, lifetime};
 use loadgen::modes_control::ModesPhase;
 use loadgen::record::{Figures, Measurement, RunRecord};
-use loadgen::sweep::outcome::{SweepProgress, lifetime, name, spread};
+use loadgen::sweep::outcome::{SweepProgress, name, spread};
 use maud::{Markup, html};
 
 use super::context::PageContext;
 use super::icon::icon;
+use super::load::ended;
 use super::plot::{Curve, Plot, Point};
 use super::text::millis;
 
@@ -27,7 +28,7 @@ pub(super) fn sweep(context: &PageContext<'_>) -> Markup {
             @let (done, all) = (progress.elapsed_ms, progress.elapsed_ms + progress.left_ms);
             progress.bar max=(all.max(1)) value=(done) aria-label="How much of the sweep has been measured" {}
         }
-        @if let (false, Some(message)) = (active, &progress.message) { p.pad.fail { (message) } }
+        (ended(active, progress.message.as_deref(), &[]))
         @if let (false, Some(id)) = (active, runs.results.sweep()) {
             p.pad { "The last sweep is finished: " a href=(format!("/runs/{id}")) data-result { "show its result" } ". The list below has it after a reload of the page." }
         }
@@ -126,11 +127,11 @@ fn plot(record: &RunRecord, ttls: &[u64], (title, unit, of): Curved) -> Markup {
     let ticks = ttls.iter().map(|ttl_ms| (*ttl_ms as f64, format!("{}{}", lifetime(*ttl_ms), mark(*ttl_ms)))).collect();
     let curves = vec![
         Curve {
-            label: "TTL mode, by the lifetime (log scale): mean and spread of the seeds".into(),
+            label: "TTL mode, by the TTL (log scale): mean and spread of the seeds".into(),
             class: "second",
             points: by_age,
         },
-        Curve { label: "CDC mode, for any lifetime".into(), class: "level", points: level },
+        Curve { label: "CDC mode, for any TTL".into(), class: "level", points: level },
     ];
     Plot { title, unit, ticks, is_log: true, curves }.figure()
 }
