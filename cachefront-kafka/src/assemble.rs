@@ -223,12 +223,15 @@ impl Assembler {
     }
 
     /// A row change; that of the marker is not handed on.
-    fn row(&mut self, row: RowChange, origin: Origin, at: PartitionOffset, time: i64) -> Result<()> {
+    fn row(&mut self, mut row: RowChange, origin: Origin, at: PartitionOffset, time: i64) -> Result<()> {
         // Only a row after the generation's beginning shows that the snapshot has ended.
         self.snapshot &= self.is_before(at);
         let gtid = known(origin.gtid.as_ref(), "a row change")?.clone();
         if !self.counts(&gtid, &row.table, origin.order, at) {
             return Ok(());
+        }
+        if let Some(mapped) = self.scope.spellings.mapped(&row.table) {
+            row.table = mapped.clone();
         }
         if let Some((table, column)) = &self.scope.marker
             && *table == row.table
@@ -261,6 +264,7 @@ impl Assembler {
             _ if self.is_covered(&gtid, at) => return Ok(()),
             _ => self.tracker.alone(&gtid),
         }
+        let tables = self.scope.spellings.all_mapped(tables);
         self.push(gtid, origin, time, Change::Tables { tables, reason });
         Ok(())
     }
@@ -449,7 +453,8 @@ fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
     gtid.ok_or_else(|| {
         gap(format!(
             "{what} has no GTID, so it is unknown when readers can see it: set gtid_mode=ON on the server \
-             (flattened rows: add source.gtid to the transformation's add.fields)"
+             (flattened rows: add source.gtid to the transformation's add.fields, and set \
+             delete.tombstone.handling.mode=rewrite, because a delete without a value names no transaction)"
         ))
     })
 }

@@ -130,6 +130,9 @@ impl KafkaSourceBuilder {
 
     /// Sets a [configuration property of librdkafka], for example for TLS and SASL: `security.protocol`, `ssl.ca.location`,
     /// `sasl.mechanisms`, `sasl.username`, `sasl.password`. Values do not appear in `Debug` output, logs or errors.
+    /// Those that the detection of gaps rests on are refused by [`build`](Self::build): `auto.offset.reset`,
+    /// `enable.auto.commit`, `enable.auto.offset.store`, `enable.partition.eof`, `allow.auto.create.topics` and
+    /// `topic.blacklist`.
     /// Default: librdkafka's own, except for those that the source depends on.
     ///
     /// [configuration property of librdkafka]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
@@ -183,6 +186,7 @@ impl KafkaSourceBuilder {
         let mut decoder = self.decoder;
         decoder.transaction_topic = Some(transaction_topic.clone());
         decoder.schema_change_topic = Some(self.prefix.clone());
+        check_client(&self.client)?;
         let client = client(&self.brokers, &self.settings, &self.client);
         let brokers = Brokers::new(&client, self.settings.request_timeout)?;
         let shared = SharedView::new(topics);
@@ -211,6 +215,26 @@ fn check(topics: &Topics, transactions: &str) -> Result<()> {
         "the topics to read leave out {transactions}, without which no transaction is complete: add it to `topics` or \
          `topic_pattern`, or name another one with `transaction_topic`"
     )))
+}
+
+/// The client's properties that no setting may change, each with the reason.
+const FIXED: [(&str, &str); 6] = [
+    ("auto.offset.reset", "with any other value than `error`, records that are gone are skipped unseen"),
+    ("enable.auto.commit", "offsets are committed to the group only after their changes have taken effect"),
+    ("enable.auto.offset.store", "offsets are committed to the group only after their changes have taken effect"),
+    ("enable.partition.eof", "the reader takes the end of a partition from the brokers' metadata"),
+    ("allow.auto.create.topics", "a question for a topic would create it, with any number of partitions"),
+    ("topic.blacklist", "records of the topics that it hides would be missed: choose topics with `topics`"),
+];
+
+/// # Errors
+/// `Config` for a property that no setting may change.
+fn check_client(extra: &[(String, String)]) -> Result<()> {
+    let fixed = |name: &str| FIXED.iter().find(|(fixed, _)| *fixed == name);
+    match extra.iter().find_map(|(name, _)| fixed(name)) {
+        Some((name, reason)) => Err(invalid(format!("`client_setting` may not set `{name}`: {reason}; leave it out"))),
+        None => Ok(()),
+    }
 }
 
 /// Returns librdkafka's [configuration]: what reading depends on, then the user's own properties.
@@ -242,7 +266,22 @@ fn client(brokers: &str, settings: &KafkaSettings, extra: &[(String, String)]) -
 
 #[cfg(test)]
 mod tests {
+    use cachefront::testing::ScriptedSource;
+    use cachefront_core::ErrorKind;
+
     use super::*;
+
+    #[test]
+    fn properties_that_reading_depends_on_are_refused() {
+        for (name, _) in FIXED {
+            let builder = KafkaSource::builder("127.0.0.1:1", "t").client_setting(name, "false");
+            let error = builder.build(ScriptedSource::new("a")).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+        }
+        let builder = KafkaSource::builder("127.0.0.1:1", "t").client_setting("fetch.wait.max.ms", "10");
+        builder.build(ScriptedSource::new("a")).expect("others are passed on");
+    }
 
     #[test]
     fn topics_without_the_one_of_transactions_are_refused() {

@@ -5,7 +5,10 @@ use std::time::Duration;
 use cachefront_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-/// Settings of a [`KafkaSource`](crate::KafkaSource): limits, intervals and timeouts.
+/// Maximum of every duration: longer than any useful one, and short enough to be added to any point in time.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Settings of a [`KafkaSource`](crate::KafkaSource): limits, intervals and timeouts. A duration is above zero and at most 24 h.
 ///
 /// ```
 /// use std::time::Duration;
@@ -96,6 +99,9 @@ impl KafkaSettings {
         if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
             return Err(invalid(format!("`{name}` is zero: set a duration above zero")));
         }
+        if let Some((name, duration)) = durations.iter().find(|(_, duration)| *duration > DURATION_MAX) {
+            return Err(invalid(format!("`{name}` is {duration:?}: set at most 24 h")));
+        }
         let numbers = [
             ("fetch_bytes_max", self.fetch_bytes_max),
             ("buffer_events_max", self.buffer_events_max),
@@ -123,6 +129,21 @@ mod tests {
         KafkaSettings::default().validate().expect("the defaults are valid");
         let zero = KafkaSettings::default().with_session_timeout(Duration::ZERO);
         assert!(zero.validate().expect_err("zero").to_string().contains("`session_timeout`"));
+        let long = [
+            KafkaSettings::default().with_request_timeout(Duration::MAX),
+            KafkaSettings::default().with_discovery_interval(Duration::MAX),
+            KafkaSettings::default().with_completion_timeout(Duration::MAX),
+            KafkaSettings::default().with_commit_interval(Duration::MAX),
+            KafkaSettings::default().with_session_timeout(DURATION_MAX + Duration::from_nanos(1)),
+        ];
+        let named =
+            ["request_timeout", "discovery_interval", "completion_timeout", "commit_interval", "session_timeout"];
+        for (settings, name) in long.iter().zip(named) {
+            let error = settings.validate().expect_err("a time that cannot be waited for").to_string();
+            assert!(error.contains(&format!("`{name}`")) && error.contains("24 h"), "{error}");
+        }
+        let day = KafkaSettings::default().with_completion_timeout(DURATION_MAX);
+        day.validate().expect("the maximum is valid");
         let none = KafkaSettings::default().with_tail_records(0);
         assert!(none.validate().expect_err("zero").to_string().contains("`tail_records`"));
     }

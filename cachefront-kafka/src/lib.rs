@@ -81,6 +81,11 @@
 //! A topic that does not exist yet is read from its beginning as soon as the connector creates it.
 //! One that is deleted while it is read is a gap.
 //!
+//! A server with `lower_case_table_names` 1 or 2 logs names in lower case, whatever the mapping says. Each mapped table whose
+//! name is not in lower case is therefore read under this name too, and its changes are delivered under the mapping's name. On
+//! a server where case counts, changes of `app.users` thus also invalidate what depends on `app.Users`, unless both are mapped.
+//! Topics of your own choice must have the records of both.
+//!
 //! # Threads and memory
 //! librdkafka fetches in threads of its own, one more thread decodes
 //! ([`KafkaSettings::buffer_events_max`] decoded events wait at most), and a member of a group has
@@ -128,6 +133,7 @@ mod progress;
 mod reader;
 mod scope;
 mod source;
+mod spelling;
 mod topics;
 mod tracker;
 

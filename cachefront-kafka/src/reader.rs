@@ -118,6 +118,17 @@ impl Reader {
         let _ = self.commands.send(command);
     }
 
+    /// Waits until the thread has ended, for which the handle must be dropped.
+    #[cfg(test)]
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let stop = Arc::downgrade(&self.stop);
+        async move {
+            while stop.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// Waits for the next chunk.
     ///
     /// # Cancel safety

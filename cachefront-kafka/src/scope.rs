@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 
 use cachefront_core::event::TableName;
-use cachefront_core::source::TableFilter;
+use cachefront_core::source::{Columns, TableFilter};
 
 use crate::config::KafkaSettings;
+use crate::spelling::Spellings;
 
 /// The configuration of a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
-    /// The tables whose events are counted: the mapped ones, and the marker's.
+    /// The tables whose events are counted: the mapped ones, and the marker's, under all names that the log may have.
     pub(crate) tables: HashSet<TableName>,
+    /// The names of the mapped tables in lower case.
+    pub(crate) spellings: Spellings,
     /// The marker's table, and its column with the executed GTID set.
     pub(crate) marker: Option<(TableName, Box<str>)>,
     pub(crate) topics: ControlTopics,
@@ -43,9 +46,11 @@ impl Scope {
         is_flattened: bool,
         settings: &KafkaSettings,
     ) -> Self {
-        let mapped = filter.iter().map(|(table, _)| table.clone());
+        let mapped = with_marker(filter, marker.as_ref());
+        let spellings = Spellings::new(&mapped);
         Self {
-            tables: mapped.chain(marker.iter().map(|(table, _)| table.clone())).collect(),
+            tables: spellings.logged(&mapped).iter().map(|(table, _)| table.clone()).collect(),
+            spellings,
             marker,
             topics,
             is_flattened,
@@ -54,4 +59,13 @@ impl Scope {
             tail: i64::from(settings.tail_records),
         }
     }
+}
+
+/// Returns the mapped tables, and the marker's.
+pub(crate) fn with_marker(filter: &TableFilter, marker: Option<&(TableName, Box<str>)>) -> TableFilter {
+    let mut tables = filter.clone();
+    if let Some((table, column)) = marker {
+        tables.add(table.clone(), &Columns::Only(vec![column.clone()]));
+    }
+    tables
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cachefront_core::event::{Batch, TableName};
 use cachefront_core::gate::VisibilityGate;
-use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Columns, Lead, SourceProbe, TableFilter};
+use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, Lead, SourceProbe, TableFilter};
 use cachefront_core::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use tokio::task::JoinHandle;
@@ -24,16 +24,20 @@ use tokio::time::Instant;
 use crate::assemble::Assembler;
 use crate::brokers::TopicPartition;
 use crate::checkpoint::Resume;
-use crate::config::KafkaSettings;
+use crate::config::{DURATION_MAX, KafkaSettings};
 use crate::decode::{Decoder, DecoderSettings, Form};
 use crate::error::gap;
 use crate::group::Membership;
 use crate::probe::{KafkaProbe, SharedView};
 use crate::progress::KafkaProgress;
 use crate::reader::{Chunk, Item, Reader};
-use crate::scope::{ControlTopics, Scope};
-use crate::topics::{Topics, topic_of};
+use crate::scope::{ControlTopics, Scope, with_marker};
+use crate::spelling::Spellings;
+use crate::topics::Topics;
 use crate::tracker::Stuck;
+
+mod findings;
+mod naming;
 
 /// Follows Debezium's change events of a MySQL server on Kafka.
 ///
@@ -167,25 +171,22 @@ impl KafkaSource {
         KafkaProgress::new(self.shared.clone())
     }
 
-    /// Chooses the topics of the mapped tables, unless the builder named others.
+    /// Chooses the topics of the mapped tables and the marker's, unless the builder named others.
     fn choose_topics(&self, filter: &TableFilter) {
         let mut view = self.shared.lock();
         if view.topics.is_default() {
-            let mut topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, filter);
-            if let Some((table, _)) = &self.parts.marker {
-                topics.add(topic_of(&self.parts.prefix, table));
-            }
-            view.topics = topics;
+            let mapped = with_marker(filter, self.parts.marker.as_ref());
+            let logged = Spellings::new(&mapped).logged(&mapped);
+            view.topics = Topics::of_tables(&self.parts.prefix, &self.parts.control.transactions, &logged);
         }
     }
 
-    /// Returns the tables to decode: the mapped ones, and the marker's.
-    fn decoded(&self, filter: &TableFilter) -> TableFilter {
-        let mut decoded = filter.clone();
-        if let Some((table, column)) = &self.parts.marker {
-            decoded.add(table.clone(), &Columns::Only(vec![column.clone()]));
-        }
-        decoded
+    /// Returns a decoder of the mapped tables and the marker's.
+    fn decoder(&self, filter: &TableFilter) -> Decoder {
+        let mapped = with_marker(filter, self.parts.marker.as_ref());
+        let spellings = Spellings::new(&mapped);
+        let logged = spellings.logged(&mapped);
+        Decoder::new(naming::settings(&spellings, &self.parts.decoder, &logged), &logged)
     }
 
     /// Ends the session, and keeps what outlives it.
@@ -209,7 +210,7 @@ impl KafkaSource {
             .session
             .as_mut()
             .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the source is not open: call `open` first"))?;
-        let deadline = Instant::now() + limits.wait_max;
+        let deadline = Instant::now() + limits.wait_max.min(DURATION_MAX);
         loop {
             session.watch(shared, settings.completion_timeout)?;
             session.draw(limits)?;
@@ -217,7 +218,7 @@ impl KafkaSource {
                 break;
             }
             let until = match session.assembler.has_progress() {
-                true => *session.due.get_or_insert_with(|| Instant::now() + limits.linger_max),
+                true => *session.due.get_or_insert_with(|| Instant::now() + limits.linger_max.min(DURATION_MAX)),
                 false => deadline,
             };
             if Instant::now() >= until {
@@ -340,36 +341,6 @@ impl Session {
     }
 }
 
-/// Returns findings about topics that do not exist, or are not read.
-///
-/// # Errors
-/// If the user may not describe a topic.
-async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, topics: Topics) -> Result<Vec<String>> {
-    let mut asked = vec![control.transactions.clone()];
-    match &topics {
-        Topics::Listed(listed) => asked.clone_from(listed),
-        Topics::Pattern(_) if topics.has(&control.definitions) => asked.push(control.definitions.clone()),
-        Topics::Pattern(_) => {}
-    }
-    let absent = probe.absent(asked).await?;
-    let mut findings: Vec<String> = absent
-        .iter()
-        .map(|topic| {
-            format!(
-                "topic {topic} does not exist yet: it is read from its beginning as soon as the connector creates it"
-            )
-        })
-        .collect();
-    if !topics.has(&control.definitions) {
-        findings.push(format!(
-            "the topic {} is not read, so DROP, RENAME and ALTER of a mapped table are not seen: add it to `topics` \
-             or `topic_pattern`",
-            control.definitions
-        ));
-    }
-    Ok(findings)
-}
-
 #[async_trait]
 impl ChangeSource for KafkaSource {
     fn describe(&self) -> String {
@@ -380,7 +351,7 @@ impl ChangeSource for KafkaSource {
         self.choose_topics(filter);
         let mut findings = self.parts.database.preflight(filter).await?;
         let topics = self.shared.lock().topics.clone();
-        findings.extend(absent_topics(&self.probe, &self.parts.control, topics).await?);
+        findings.extend(findings::absent_topics(&self.probe, &self.parts.control, topics).await?);
         if self.parts.marker.is_none() {
             findings.push(
                 "no marker table is set: while the database is idle, and after changes of other tables, no event proves that \
@@ -430,8 +401,7 @@ impl ChangeSource for KafkaSource {
         );
         let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
         self.shared.lock().uncounted |= assembler.uncounted();
-        let decoder = Decoder::new(self.parts.decoder.clone(), &self.decoded(filter));
-        let reader = Reader::start(&self.parts.client, decoder, self.parts.settings.buffer_events_max)?;
+        let reader = Reader::start(&self.parts.client, self.decoder(filter), self.parts.settings.buffer_events_max)?;
         self.shared.lock().reading =
             assembler.partitions.iter().map(|state| (state.partition.clone(), state.next)).collect();
         for command in commands {
@@ -459,6 +429,12 @@ impl ChangeSource for KafkaSource {
         }
         self.committed_at = Some(Instant::now());
         membership.commit(&Resume::decode(&checkpoint.resume)?)
+    }
+
+    /// Ends the session: its thread, its connections and what it has read ahead. The membership in the group stays, as a
+    /// standby waits in it.
+    async fn close(&mut self) {
+        self.end_session();
     }
 
     fn probe(&self) -> Arc<dyn SourceProbe> {

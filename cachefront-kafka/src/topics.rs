@@ -43,15 +43,6 @@ impl Topics {
             Self::Pattern(regex) => regex.is_match(topic),
         }
     }
-
-    /// Adds a topic to a list; a pattern stays as it is.
-    pub(crate) fn add(&mut self, topic: String) {
-        if let Self::Listed(topics) = self
-            && !topics.contains(&topic)
-        {
-            topics.push(topic);
-        }
-    }
 }
 
 /// Returns the [topic of a table]: characters that Kafka does not allow in a name become underscores.

@@ -56,6 +56,7 @@ const ORDERS: [Order; 7] = [
             "event",
             "config",
             "topics",
+            "spelling",
             "scope",
             "checkpoint",
             "brokers",

@@ -8,6 +8,7 @@ use super::client::{ConnectClient, Registered};
 use super::config::ConnectorConfig;
 use super::error::ConnectError;
 use super::status::ConnectorStatus;
+use crate::config::DURATION_MAX;
 
 /// Interval of checks.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -25,7 +26,7 @@ struct Allowed {
 
 impl Allowed {
     fn new(timeout: Duration) -> Self {
-        Self { timeout, deadline: Instant::now() + timeout, warned: false }
+        Self { timeout, deadline: Instant::now() + timeout.min(DURATION_MAX), warned: false }
     }
 
     /// Pauses after a failure, which is logged once.

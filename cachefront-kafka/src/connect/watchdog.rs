@@ -13,7 +13,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -21,69 +20,12 @@ use tokio::time::{Instant, sleep};
 use super::client::ConnectClient;
 use super::error::ConnectError;
 use super::status::{self, ConnectorStatus, PartStatus};
+pub use settings::WatchdogSettings;
+
+mod settings;
 
 /// Number of polls between two reads of the configuration, which changes rarely.
 const CONFIG_EVERY: u32 = 10;
-
-/// Settings of a [`Watchdog`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct WatchdogSettings {
-    /// Whether failed tasks are restarted. If not, the watchdog only observes. Enable it in one process, so that several
-    /// ones do not restart a task at once. Default: `true`.
-    pub restarts: bool,
-    /// Interval of polls. Default: 1 s.
-    pub poll_interval: Duration,
-    /// The pause after the first restart that did not help; doubled after each further one. Default: 1 s.
-    pub retry_min: Duration,
-    /// Maximum pause between two restarts: a restart is cheap, and no change is delivered until one succeeds. Default: 5 s.
-    pub retry_max: Duration,
-    /// A task that runs for this long has recovered: its next failure is followed by a restart at once. Default: 60 s.
-    pub recovered_after: Duration,
-}
-
-impl Default for WatchdogSettings {
-    fn default() -> Self {
-        Self {
-            restarts: true,
-            poll_interval: Duration::from_secs(1),
-            retry_min: Duration::from_secs(1),
-            retry_max: Duration::from_secs(5),
-            recovered_after: Duration::from_secs(60),
-        }
-    }
-}
-
-impl WatchdogSettings {
-    /// Sets [`restarts`](Self::restarts).
-    #[must_use]
-    pub fn with_restarts(mut self, restarts: bool) -> Self {
-        self.restarts = restarts;
-        self
-    }
-
-    /// Sets [`poll_interval`](Self::poll_interval).
-    #[must_use]
-    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
-        self
-    }
-
-    /// Sets [`retry_min`](Self::retry_min) and [`retry_max`](Self::retry_max).
-    #[must_use]
-    pub fn with_retry(mut self, min: Duration, max: Duration) -> Self {
-        (self.retry_min, self.retry_max) = (min, max.max(min));
-        self
-    }
-
-    /// Sets [`recovered_after`](Self::recovered_after).
-    #[must_use]
-    pub fn with_recovered_after(mut self, duration: Duration) -> Self {
-        self.recovered_after = duration;
-        self
-    }
-}
 
 /// The state of a connector as the watchdog last saw it, without secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,6 +132,7 @@ impl Watchdog {
         let (sender, states) = watch::channel(ConnectorState::default());
         let name = name.into();
         let handle = Self { client: client.clone(), name: name.clone(), states };
+        let settings = settings.bounded();
         let follower = Follower { client, name, settings, sender, retry: Retry::default(), logged: None, polls: 0 };
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -378,6 +321,7 @@ mod tests {
 
     use cachefront_core::Error;
 
+    use super::settings::POLL_MIN;
     use super::*;
 
     const SETTINGS: WatchdogSettings = WatchdogSettings {
@@ -404,6 +348,19 @@ mod tests {
         retry.runs(begun + Duration::from_secs(20));
         assert!(retry.is_due(begun + Duration::from_secs(80), &SETTINGS));
         assert!(retry.is_due(begun + Duration::from_secs(81), &SETTINGS), "the pause is short again");
+    }
+
+    #[test]
+    fn settings_out_of_bounds_are_limited() {
+        let wrong = r#"{"poll_interval":{"secs":0,"nanos":0},"retry_min":{"secs":9,"nanos":0},"retry_max":{"secs":4,"nanos":0}}"#;
+        let settings = serde_json::from_str::<WatchdogSettings>(wrong).expect("settings").bounded();
+        assert_eq!((settings.poll_interval, settings.retry_max), (POLL_MIN, Duration::from_secs(9)));
+        let endless = SETTINGS.with_retry(Duration::MAX, Duration::MAX).bounded();
+        for settings in [settings, endless] {
+            let (mut retry, begun) = (Retry::default(), Instant::now());
+            assert!(retry.is_due(begun, &settings) && !retry.is_due(begun, &settings));
+            assert!(retry.is_due(begun + settings.retry_max, &settings), "the pause is no longer than its maximum");
+        }
     }
 
     #[test]

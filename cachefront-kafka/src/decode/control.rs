@@ -24,6 +24,7 @@ use super::message::{Message, TableChange, read};
 use super::plan::{Origins, Plans};
 use super::problem::Problem;
 use crate::event::{Event, Origin};
+use crate::spelling::lower;
 
 /// The `source` block of a schema change; the connector's internal schema history has fewer fields.
 #[derive(Deserialize)]
@@ -131,14 +132,16 @@ impl Statement<'_> {
     /// the text is searched too: a mention of the name is enough. Flushing a table too often is harmless.
     fn concerns(&self, table: &TableName) -> bool {
         let full = table.as_str();
-        let in_database = full.strip_prefix(self.database).is_some_and(|rest| rest.starts_with('.'));
+        // A server that folds names may be given another case than the mapping's.
+        let (folded, database) = (lower(full), lower(self.database));
+        let in_database = folded.strip_prefix(&database).is_some_and(|rest| rest.starts_with('.'));
         if self.whole_database && in_database {
             return true;
         }
         let (_, name) = full.split_once('.').unwrap_or(("", full));
         let last = full.rsplit_once('.').map_or(full, |(_, name)| name);
         let mentioned = |name: &str| self.ddl.contains(&name.to_lowercase());
-        let listed = |change: &TableChange<'_>| table_of(change).as_str().eq_ignore_ascii_case(full);
+        let listed = |change: &TableChange<'_>| lower(table_of(change).as_str()) == folded;
         mentioned(name) || mentioned(last) || self.changes.iter().any(listed)
     }
 }
@@ -194,6 +197,8 @@ mod tests {
         statement.whole_database = true;
         assert!(statement.concerns(&"app.users".into()));
         assert!(!statement.concerns(&"apple.users".into()));
+        statement.database = "APP";
+        assert!(statement.concerns(&"App.users".into()), "a server that folds names finds the database in any case");
     }
 
     #[test]

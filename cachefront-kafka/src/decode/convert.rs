@@ -40,19 +40,37 @@ const DECIMAL_BYTES_MAX: usize = 32;
 /// Maximum number of digits after the decimal point that MySQL allows.
 const SCALE_MAX: u32 = 30;
 
+/// A column's type, and where it comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) of: ColumnType,
+    /// The record's own schema names the type, so a DECIMAL is in base64.
+    pub(super) by_schema: bool,
+}
+
+/// Why a value cannot be converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    /// It is something else than the type requires.
+    Wanted(&'static str),
+    /// It is a DECIMAL both as text and as base64, and the two differ.
+    Ambiguous,
+}
+
 /// Converts a column's value.
 ///
 /// # Errors
-/// A description of what the type requires, if the value is something else.
+/// If it cannot be a value of the type, or could be two.
 #[inline]
-pub(super) fn value(json: Json<'_>, kind: ColumnType) -> Result<Value, &'static str> {
-    if kind == ColumnType::Plain {
+pub(super) fn value(json: Json<'_>, kind: Kind) -> Result<Value, Mismatch> {
+    if kind.of == ColumnType::Plain {
         return Ok(plain(json));
     }
-    if json == Json::Null {
-        return Ok(Value::Null);
+    match (kind.of, json) {
+        (_, Json::Null) => Ok(Value::Null),
+        (ColumnType::Decimal { scale }, Json::Text(text)) => decimal_text(&text, scale, kind.by_schema).map(text_value),
+        (of, json) => typed(json, of).ok_or_else(|| Mismatch::Wanted(expected(of))),
     }
-    typed(json, kind).ok_or_else(|| expected(kind))
 }
 
 /// A value whose type needs no conversion.
@@ -81,7 +99,6 @@ fn typed(json: Json<'_>, kind: ColumnType) -> Option<Value> {
         (ColumnType::Unsigned, Json::Int(number)) => Some(Value::UInt(number.cast_unsigned())),
         (ColumnType::Unsigned, Json::Text(text)) => unsigned(&BASE64.decode(text.as_bytes()).ok()?).map(Value::UInt),
         (ColumnType::Float, json) => float(&json),
-        (ColumnType::Decimal { scale }, Json::Text(text)) => decimal_text(&text, scale).map(text_value),
         (ColumnType::Decimal { .. }, json @ (Json::Float(_) | Json::Int(_) | Json::UInt(_))) => Some(plain(json)),
         (ColumnType::Date, Json::Int(days)) => calendar::date(days).map(text_value),
         (ColumnType::Date, Json::Text(text)) => calendar::iso_date(&text).map(text_value),
@@ -110,7 +127,7 @@ fn expected(kind: ColumnType) -> &'static str {
         ColumnType::Plain => "a value",
         ColumnType::Unsigned => "an unsigned number, as such or in base64",
         ColumnType::Float => "a number",
-        ColumnType::Decimal { .. } => "a DECIMAL in base64",
+        ColumnType::Decimal { .. } => "a DECIMAL, as text or in base64",
         ColumnType::Date => "a date: days since 1970 or ISO text",
         ColumnType::Time { .. } => "a time: a number or ISO text",
         ColumnType::DateTime { .. } => "a date and time: a number since 1970 or ISO text",
@@ -168,17 +185,28 @@ fn hex(text: &[u8]) -> Option<Vec<u8>> {
     pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
 }
 
-/// Returns a DECIMAL's text. With `decimal.handling.mode=string` the record has it already; the decimal point
-/// distinguishes it from base64. Without a point (scale 0) the text is ambiguous and is read as base64, which the
-/// declared type means.
-fn decimal_text(text: &str, scale: u32) -> Option<String> {
+/// Returns a DECIMAL's text. With `decimal.handling.mode=string` the record has it already: the decimal point distinguishes it
+/// from base64.
+///
+/// # Errors
+/// Without a point (scale 0) digits may be base64 too, which only a schema in the record decides.
+fn decimal_text(text: &str, scale: u32, by_schema: bool) -> Result<String, Mismatch> {
+    let wanted = Mismatch::Wanted(expected(ColumnType::Decimal { scale }));
     if scale > SCALE_MAX {
-        return None;
+        return Err(wanted);
     }
     if scale > 0 && text.contains('.') {
-        return Some(text.to_owned());
+        return Ok(text.to_owned());
     }
-    decimal(&BASE64.decode(text.as_bytes()).ok()?, scale as usize)
+    let decoded = BASE64.decode(text.as_bytes()).ok().and_then(|bytes| decimal(&bytes, scale as usize));
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match decoded {
+        Some(_) if is_number && scale == 0 && !by_schema => Err(Mismatch::Ambiguous),
+        Some(decoded) => Ok(decoded),
+        None if is_number && scale == 0 => Ok(text.to_owned()),
+        None => Err(wanted),
+    }
 }
 
 /// Returns the decimal digits of a number in two's complement, big-endian, with the point before the last `scale`.
@@ -255,7 +283,12 @@ mod tests {
     use super::*;
 
     fn converted(json: &str, kind: ColumnType) -> Value {
-        value(parse(json).expect("JSON"), kind).expect("a value")
+        configured(parse(json).expect("JSON"), kind).expect("a value")
+    }
+
+    /// The value of a column whose type the settings name.
+    fn configured(json: Json<'_>, of: ColumnType) -> Result<Value, Mismatch> {
+        value(json, Kind { of, by_schema: false })
     }
 
     fn text(text: &str) -> Value {
@@ -273,8 +306,22 @@ mod tests {
         assert_eq!(decimal("\"K9xUXWtLhw==\"", 0), text("12345678901234567"));
         assert_eq!(decimal("1234.5", 2), Value::Float(1234.5));
         assert_eq!(decimal("null", 2), Value::Null);
-        assert!(value(Json::Text("!".into()), ColumnType::Decimal { scale: 2 }).is_err());
-        assert!(value(Json::Text("".into()), ColumnType::Decimal { scale: 2 }).is_err());
+        assert!(configured(Json::Text("!".into()), ColumnType::Decimal { scale: 2 }).is_err());
+        assert!(configured(Json::Text("".into()), ColumnType::Decimal { scale: 2 }).is_err());
+    }
+
+    #[test]
+    fn digits_that_may_be_base64_are_no_decimal() {
+        let integer = ColumnType::Decimal { scale: 0 };
+        assert_eq!(configured(Json::Text("12345678".into()), integer), Err(Mismatch::Ambiguous));
+        let of_schema = value(Json::Text("1234".into()), Kind { of: integer, by_schema: true });
+        assert_eq!(of_schema, Ok(text("-2658824")), "a schema says that it is base64");
+        let fraction = configured(Json::Text("1234".into()), ColumnType::Decimal { scale: 2 });
+        assert_eq!(fraction, Ok(text("-26588.24")), "as text it would have a point");
+        for digits in ["12345", "-1234", "0", "123456789"] {
+            let kept = configured(Json::Text(digits.into()), integer);
+            assert_eq!(kept, Ok(text(digits)), "it cannot be base64");
+        }
     }
 
     #[test]
@@ -288,8 +335,12 @@ mod tests {
             ("\"gAA=\"", 0),
         ] {
             let json = parse(json).expect("JSON");
-            let expected = if number == 0 { Err(expected(ColumnType::Unsigned)) } else { Ok(Value::UInt(number)) };
-            assert_eq!(value(json, ColumnType::Unsigned), expected);
+            let expected = if number == 0 {
+                Err(Mismatch::Wanted(expected(ColumnType::Unsigned)))
+            } else {
+                Ok(Value::UInt(number))
+            };
+            assert_eq!(configured(json, ColumnType::Unsigned), expected);
         }
         assert_eq!(converted("2024", ColumnType::Year), Value::UInt(2024));
     }
@@ -300,7 +351,7 @@ mod tests {
         assert_eq!(converted("\"AP8Q\"", ColumnType::Bytes(BytesForm::Base64)), bytes);
         assert_eq!(converted("\"AP8Q\"", ColumnType::Bytes(BytesForm::Base64Url)), bytes);
         assert_eq!(converted("\"00ff10\"", ColumnType::Bytes(BytesForm::Hex)), bytes);
-        assert!(value(Json::Text("00f".into()), ColumnType::Bytes(BytesForm::Hex)).is_err());
+        assert!(configured(Json::Text("00f".into()), ColumnType::Bytes(BytesForm::Hex)).is_err());
         assert_eq!(converted("\"AQAI\"", ColumnType::Bit), Value::UInt(0b1000_0000_0000_0000_0001));
         assert_eq!(converted("true", ColumnType::Bit), Value::UInt(1));
         assert_eq!(converted("0.1", ColumnType::Float), Value::Float(f64::from(0.1_f32)));

@@ -53,7 +53,8 @@ struct Added<'a> {
     in_table: Option<u64>,
 }
 
-/// Decodes a delete without a value: only the key identifies the row, and only the topic the table.
+/// Decodes a delete without a value, which the transformation writes unless `delete.tombstone.handling.mode=rewrite`: only the
+/// key identifies the row, only the topic the table, and nothing the transaction.
 pub(super) fn delete(settings: &DecoderSettings, known: &mut Known, record: &Record<'_>) -> Result<Event, Problem> {
     let table = settings.tables.get(record.topic).ok_or(Problem::NoTable)?;
     let Some(plan) = known.plans.find_full(table) else {

@@ -15,6 +15,7 @@ pub(super) enum Problem {
     NoTable,
     NoKey,
     Column { column: Box<str>, wanted: &'static str },
+    Ambiguous { column: Box<str> },
 }
 
 /// The two parts of a record.
@@ -72,7 +73,8 @@ impl fmt::Display for Problem {
             ),
             Self::NoTable => f.write_str(
                 "the row does not name its table: name the topic's table in the decoder's `tables`, or add \
-                 source.db and source.table to the transformation's add.fields",
+                 source.db and source.table to the transformation's add.fields and set \
+                 delete.tombstone.handling.mode=rewrite, because a delete without a value names nothing",
             ),
             Self::NoKey => f.write_str(
                 "a row was deleted and the record has neither a key nor a value that identifies it: use the envelope \
@@ -82,6 +84,11 @@ impl fmt::Display for Problem {
                 f,
                 "column `{column}` is not {wanted}: name its type in the decoder's `columns`, or set \
                  schemas.enable=true on the converters"
+            ),
+            Self::Ambiguous { column } => write!(
+                f,
+                "column `{column}` has a number that is valid base64 too: with decimal.handling.mode=string leave its type \
+                 out, with decimal.handling.mode=precise set decimal.format=NUMERIC or schemas.enable=true on the converters"
             ),
         }
     }

@@ -14,7 +14,7 @@ use cachefront_core::source::Columns;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::convert;
+use super::convert::{self, Kind, Mismatch};
 use super::json::Json;
 use super::problem::{Part, Problem};
 use super::schema::Types;
@@ -24,7 +24,7 @@ use super::settings::ColumnType;
 #[derive(Debug)]
 pub(super) struct Shape {
     names: Arc<[Box<str>]>,
-    kinds: Vec<ColumnType>,
+    kinds: Vec<Kind>,
     /// True if every column is of interest: the names are then learnt from the rows. Otherwise `names` are the columns
     /// of interest, and all others are skipped.
     all: bool,
@@ -66,12 +66,14 @@ impl Shape {
     }
 
     /// The type of a column, by its name without regard to case.
-    fn kind(&self, column: &str) -> ColumnType {
+    fn kind(&self, column: &str) -> Kind {
         let find = |types: &HashMap<Box<str>, ColumnType>| {
             let exact = types.get(column).copied();
             exact.or_else(|| types.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)).map(|(_, kind)| *kind))
         };
-        find(&self.hints).or_else(|| self.schema.as_deref().and_then(find)).unwrap_or_default()
+        let schema = self.schema.as_deref().and_then(find);
+        let of = find(&self.hints).or(schema).unwrap_or_default();
+        Kind { of, by_schema: schema == Some(of) }
     }
 }
 
@@ -102,7 +104,7 @@ impl<'s> RowBuilder<'s> {
 
     /// Returns the index of the column `name` and its type; `None` if the column is not of interest.
     #[inline]
-    fn slot(&mut self, name: &str) -> Option<(usize, ColumnType)> {
+    fn slot(&mut self, name: &str) -> Option<(usize, Kind)> {
         if !self.shape.all {
             let names = &self.shape.names;
             let index = names
@@ -129,15 +131,24 @@ impl<'s> RowBuilder<'s> {
 
     /// Stores a column's value.
     #[inline]
-    fn put(&mut self, index: usize, kind: ColumnType, json: Json<'_>) -> Result<(), Problem> {
-        let value =
-            convert::value(json, kind).map_err(|wanted| Problem::Column { column: self.name(index).into(), wanted })?;
+    fn put(&mut self, index: usize, kind: Kind, json: Json<'_>) -> Result<(), Problem> {
+        let value = convert::value(json, kind).map_err(|mismatch| self.problem(index, mismatch))?;
         if self.shape.all {
             self.columns.push(Column::Value(value));
         } else if let Some(column) = self.columns.get_mut(index) {
             *column = Column::Value(value);
         }
         Ok(())
+    }
+
+    /// Why a column cannot be read.
+    #[cold]
+    fn problem(&self, index: usize, mismatch: Mismatch) -> Problem {
+        let column = self.name(index).into();
+        match mismatch {
+            Mismatch::Wanted(wanted) => Problem::Column { column, wanted },
+            Mismatch::Ambiguous => Problem::Ambiguous { column },
+        }
     }
 
     /// A column's name, for messages.

@@ -16,7 +16,9 @@ pub enum Form {
     #[default]
     Envelope,
     /// Rows without an envelope, as the transformation [`ExtractNewRecordState`] writes them. It needs
-    /// `add.fields=op,source.db,source.table,source.gtid,source.ts_ms,source.snapshot`, or no position is known.
+    /// `add.fields=op,source.db,source.table,source.gtid,source.ts_ms,source.snapshot`, or no position is known, and
+    /// `delete.tombstone.handling.mode=rewrite`: by default a delete has no value, so it names no transaction, and each one is
+    /// a gap.
     ///
     /// [`ExtractNewRecordState`]: https://debezium.io/documentation/reference/stable/transformations/event-flattening.html
     Flattened,
@@ -37,7 +39,10 @@ pub enum ColumnType {
     Unsigned,
     /// `FLOAT`, single precision.
     Float,
-    /// `DECIMAL` as base64 (`decimal.handling.mode=precise`, the connector's default); text stays as it is.
+    /// `DECIMAL` as base64 (`decimal.handling.mode=precise`, the connector's default). Text with a decimal point, and digits
+    /// that cannot be base64, stay as they are. Digits that can be, such as `12345678`, are an error unless the record has a
+    /// schema. So do not name this type with `decimal.handling.mode=string`, whose text is exact without one; with `precise`
+    /// prefer `decimal.format=NUMERIC` on the converters.
     Decimal {
         /// Number of digits after the decimal point.
         scale: u32,

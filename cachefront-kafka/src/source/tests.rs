@@ -1,9 +1,13 @@
+use cachefront::testing::ScriptedSource;
+use cachefront_core::source::Columns;
 use rdkafka::ClientConfig;
 
 use super::*;
 use crate::assemble::tests::completeness::{beat, begin, resumed};
 use crate::assemble::tests::{counted, partitions, upto};
 use crate::brokers::Bounds;
+use crate::decode::Record;
+use crate::event::Event;
 
 /// A session whose client reaches no broker. Each partition ends at offset 10, and was read up to it.
 fn session() -> (Session, SharedView) {
@@ -67,4 +71,42 @@ async fn a_begin_is_lost_after_two_refreshes_with_its_topic_read() {
     watch(&mut session, &shared).expect("it may be the next record");
     ends_at(&shared, &transactions, 11);
     assert_eq!(watch(&mut session, &shared).expect_err("it is lost").kind(), ErrorKind::Gap);
+}
+
+fn source() -> KafkaSource {
+    let builder = KafkaSource::builder("127.0.0.1:1", "t").marker("App.Beat", "executed");
+    builder.build(ScriptedSource::new("a")).expect("a source")
+}
+
+#[tokio::test]
+async fn a_table_that_is_mapped_in_another_case_is_read() {
+    let source = source();
+    let mut filter = TableFilter::new();
+    filter.add("App.Users".into(), &Columns::All);
+    source.choose_topics(&filter);
+    let topics = source.shared.lock().topics.clone();
+    for topic in ["t.App.Users", "t.app.users", "t.App.Beat", "t.app.beat", "t", "t.transaction"] {
+        assert!(topics.has(topic), "{topic} is not in {topics:?}");
+    }
+    let value = br#"{"before":null,"after":{"id":7},"op":"c","source":{"db":"app","table":"users","ts_ms":1,
+        "gtid":"3e11fa47-71ca-11e1-9e33-c80aa9429562:23"}}"#;
+    let record = Record { topic: "t.app.users", partition: 0, offset: 0, key: None, value: Some(value) };
+    let event = source.decoder(&filter).decode(&record).expect("a record");
+    assert!(matches!(event, Event::Row { .. }), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_closed_source_keeps_no_session() {
+    let mut source = source();
+    let (mut session, _) = session();
+    session.refresher = tokio::spawn(std::future::pending());
+    let (refresher, reader) = (session.refresher.abort_handle(), session.reader.ended());
+    source.session = Some(session);
+    source.shared.lock().reading.insert(partitions()[0].clone(), 10);
+    source.close().await;
+    assert!(source.session.is_none() && source.shared.lock().reading.is_empty());
+    reader.await;
+    assert!(refresher.is_finished());
+    let limits = BatchLimits { changes_max: 1, bytes_max: 1, wait_max: Duration::MAX, linger_max: Duration::MAX };
+    assert_eq!(source.next_batch(&limits).await.expect_err("it is closed").kind(), ErrorKind::Unavailable);
 }

@@ -279,3 +279,35 @@ fn a_counted_truncate_completes_its_transaction() {
     assert_eq!((flushed(&batch), &batch.checkpoint.position), (vec!["app.users"], &upto(11)));
     assert!(assembler.stuck().is_none(), "{:?}", assembler.stuck());
 }
+
+#[test]
+fn a_table_that_is_mapped_in_another_case_is_counted_and_delivered() {
+    let mut filter = TableFilter::new();
+    filter.add("App.Users".into(), &Columns::All);
+    let marker = Some((TableName::from("APP.Heartbeat"), "executed".into()));
+    let topics = ControlTopics { transactions: "t.transaction".into(), definitions: "t".into() };
+    let folded = Scope::new(&filter, marker, topics, false, &crate::KafkaSettings::default());
+    let mut assembler = opened_with(folded, &resumed().resume());
+    assembler.take(begin(10, 11)).expect("a begin");
+    assembler.take(end(11, 11, "app.users", 1)).expect("an end");
+    assert_eq!(assembler.batch().checkpoint.position, upto(10), "the row was not read");
+    assembler.take(counted(10, 11)).expect("a row");
+    let batch = assembler.batch();
+    let Change::Row(row) = &batch.transactions[0].changes[0] else { panic!("a row") };
+    assert_eq!((row.table.as_str(), &batch.checkpoint.position), ("App.Users", &upto(11)));
+    assembler.take(statement(10, 12, "app.users")).expect("a statement");
+    assert_eq!(flushed(&assembler.batch()), ["App.Users"]);
+    beat(&mut assembler, 12, 15);
+    let batch = assembler.batch();
+    assert_eq!((batch.transactions.len(), &batch.checkpoint.position), (0, &upto(15)), "the marker is known");
+}
+
+#[test]
+fn a_flattened_delete_without_a_value_names_the_setting() {
+    let mut delete = row(100, 11, None);
+    if let Ok(Event::Row { origin, .. }) = &mut delete.event {
+        *origin = Origin::default();
+    }
+    let error = begun().take(delete).expect_err("its transaction is unknown");
+    assert!(error.to_string().contains("delete.tombstone.handling.mode=rewrite"), "{error}");
+}

@@ -1,0 +1,65 @@
+//! What a preflight finds about the topics.
+
+use cachefront_core::Result;
+
+use crate::probe::KafkaProbe;
+use crate::scope::ControlTopics;
+use crate::spelling::lower;
+use crate::topics::Topics;
+
+/// Returns findings about topics that do not exist, or are not read.
+///
+/// # Errors
+/// If the user may not describe a topic.
+pub(super) async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, topics: Topics) -> Result<Vec<String>> {
+    let mut asked = vec![control.transactions.clone()];
+    match &topics {
+        Topics::Listed(listed) => asked.clone_from(listed),
+        Topics::Pattern(_) if topics.has(&control.definitions) => asked.push(control.definitions.clone()),
+        Topics::Pattern(_) => {}
+    }
+    let absent = probe.absent(asked.clone()).await?;
+    let mut findings: Vec<String> = missing(&asked, &absent)
+        .iter()
+        .map(|topic| {
+            format!(
+                "topic {topic} does not exist yet: it is read from its beginning as soon as the connector creates it"
+            )
+        })
+        .collect();
+    if !topics.has(&control.definitions) {
+        findings.push(format!(
+            "the topic {} is not read, so DROP, RENAME and ALTER of a mapped table are not seen: add it to `topics` \
+             or `topic_pattern`",
+            control.definitions
+        ));
+    }
+    Ok(findings)
+}
+
+/// Returns the absent topics of which no other spelling exists, each in the spelling that is asked for first.
+fn missing<'a>(asked: &'a [String], absent: &[String]) -> Vec<&'a str> {
+    let mut named: Vec<(String, &str)> = Vec::new();
+    for topic in asked {
+        let lower_case = lower(topic);
+        let is_same = |other: &&String| lower(other) == lower_case;
+        let exists = asked.iter().filter(is_same).any(|other| !absent.contains(other));
+        if !exists && named.iter().all(|(other, _)| *other != lower_case) {
+            named.push((lower_case, topic));
+        }
+    }
+    named.into_iter().map(|(_, topic)| topic).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling_of_a_topic_is_enough() {
+        let owned = |topics: &[&str]| topics.iter().map(|&topic| topic.to_owned()).collect::<Vec<_>>();
+        let asked = owned(&["t.app.Users", "t.app.Orders", "t", "t.app.users", "t.app.orders"]);
+        let absent = owned(&["t.app.Users", "t.app.Orders", "t.app.orders"]);
+        assert_eq!(missing(&asked, &absent), ["t.app.Orders"]);
+    }
+}
