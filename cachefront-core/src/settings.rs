@@ -15,7 +15,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-pub(crate) use crate::settings::checks::DURATION_MAX;
 use crate::settings::checks::{above_zero, at_least_one, bounded, invalid};
 
 /// Maximum of `epoch_slots`: 8 MiB for each cache. Tickets have room for this many.

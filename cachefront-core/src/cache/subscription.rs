@@ -35,7 +35,7 @@ const READ_ONLY: u8 = 8;
 /// Reads go to the database, and cached values are compared with theirs.
 const SHADOW: u8 = 16;
 
-/// The coarse clock stands still, because the task that ticks it has ended with its runtime: the process-local tier serves no
+/// The coarse clock has stopped, because the task that ticks it has ended with its runtime: the process-local tier serves no
 /// value, since none would expire.
 const STOPPED: u8 = 32;
 
@@ -133,7 +133,7 @@ impl Subscription {
         self.limits.load(Ordering::Relaxed) & (BYPASSED | SHADOW | STOPPED) != 0
     }
 
-    /// Turns the process-local tier off for good: its clock stands still.
+    /// Turns the process-local tier off for good: its clock has stopped.
     pub(crate) fn stop_clock(&self) {
         self.limit(STOPPED, true);
     }

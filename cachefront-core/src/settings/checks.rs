@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::DURATION_MAX;
 use crate::error::{Error, ErrorKind, Result};
-
-/// The longest duration of a timer: sums of a few cannot overflow, and "for ever" is a wait without a bound.
-pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// Checks durations that are above zero, and not longer than [`DURATION_MAX`].
 pub(super) fn above_zero(fields: &[(&str, Duration)]) -> Result<()> {

@@ -206,7 +206,7 @@ async fn without_an_executed_position_all_keys_are_loaded_at_once() {
 }
 
 #[tokio::test]
-async fn a_read_ends_although_the_database_never_says_what_it_has_executed() {
+async fn a_read_ends_although_the_database_says_no_executed_position() {
     let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
     let _invalidator = ManualInvalidator::begin(&store).await;
     let settings = CacheSettings::default().with_load_timeout(Duration::from_millis(20));

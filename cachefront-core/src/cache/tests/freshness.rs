@@ -190,7 +190,7 @@ async fn in_doubt_the_stores_watermark_counts() {
 
 /// Its entries would never expire.
 #[test]
-fn a_tier_whose_clock_stands_still_serves_no_value() {
+fn a_tier_whose_clock_has_stopped_serves_no_value() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let build = async {
         let cache: Cache<u64, u64> =
