@@ -5,6 +5,7 @@ mod gate;
 mod live;
 mod losses;
 mod members;
+mod names;
 mod servers;
 mod suite;
 mod traffic;
