@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cachefront_core::{Position, Result};
 
-use crate::config::{BinlogSettings, Collations, RowDecoder};
+use crate::config::{BinlogSettings, Collations, RowDecoder, invalid};
 use crate::conn::{Server, Tls};
 use crate::preflight::Rules;
 use crate::schema::Schema;
@@ -84,8 +84,8 @@ impl BinlogSourceBuilder {
         self
     }
 
-    /// Sets the server id under which the server lists this reader. It must differ from that of every server in the
-    /// topology. Default: random, above 2³¹.
+    /// Sets the server id under which the server lists this reader. It must be above 0, and differ from that of every server in
+    /// the topology. Default: random, above 2³¹.
     pub fn server_id(mut self, server_id: u32) -> Self {
         self.server_id = Some(server_id);
         self
@@ -147,6 +147,10 @@ impl BinlogSourceBuilder {
     /// if the server cannot be reached.
     pub async fn connect(self) -> Result<BinlogSource> {
         self.settings.validate()?;
+        if self.server_id == Some(0) {
+            // The server does not keep a reader with this id waiting for new events: it ends the stream.
+            return Err(invalid("`server_id` is 0: give one above 0 that no server of the topology has".into()));
+        }
         let server = Server::new(&self.url, &self.tls?, &self.settings)?;
         let conn = server.connect().await?;
         server.disconnect(conn).await;
@@ -162,5 +166,20 @@ impl BinlogSourceBuilder {
             schema: Schema::default(),
             panicked_at: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cachefront_core::ErrorKind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_id_of_zero_is_refused_before_anything_is_dialed() {
+        let builder = BinlogSource::builder("mysql://repl@127.0.0.1:1/");
+        let error = builder.server_id(0).connect().await.expect_err("no server id");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("`server_id`"), "{error}");
     }
 }

@@ -1,9 +1,14 @@
-//! The settings of a source, and the rules of its preflight.
+//! The settings of a source, the rules of its preflight, and the longest wait.
 
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+/// The longest wait, and the longest duration that a setting of a timer may have: a year. A deadline that lies too far ahead
+/// overflows.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Timeouts and limits of a [`BinlogSource`](crate::BinlogSource).
 ///
@@ -93,9 +98,13 @@ impl BinlogSettings {
             ("preflight_timeout", self.preflight_timeout),
             ("probe_redial", self.probe_redial),
             ("heartbeat", self.heartbeat),
+            ("read_deadline", self.read_deadline),
         ];
         if let Some((name, _)) = durations.iter().find(|(_, duration)| duration.is_zero()) {
             return Err(invalid(format!("`{name}` is zero: give a duration above zero")));
+        }
+        if let Some((name, _)) = durations.iter().find(|(_, duration)| *duration > DURATION_MAX) {
+            return Err(invalid(format!("`{name}` is longer than 365 days: give a shorter duration")));
         }
         if self.read_deadline <= self.heartbeat {
             return Err(invalid(
@@ -142,6 +151,11 @@ pub enum RowDecoder {
     MySqlCdc,
 }
 
+/// Returns the time after `limit`, or after [`DURATION_MAX`] if that is shorter.
+pub(crate) fn deadline_after(limit: Duration) -> Instant {
+    Instant::now() + limit.min(DURATION_MAX)
+}
+
 /// An error of kind `Config`.
 pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
@@ -158,6 +172,29 @@ mod tests {
         assert!(zero.validate().expect_err("zero").to_string().contains("`heartbeat`"));
         let short = BinlogSettings { read_deadline: Duration::from_secs(1), ..Default::default() };
         assert!(short.validate().expect_err("too short").to_string().contains("`read_deadline`"));
+        type With = fn(BinlogSettings, Duration) -> BinlogSettings;
+        let with: [(&str, With); 6] = [
+            ("`connect_timeout`", BinlogSettings::with_connect_timeout),
+            ("`query_timeout`", BinlogSettings::with_query_timeout),
+            ("`preflight_timeout`", BinlogSettings::with_preflight_timeout),
+            ("`probe_redial`", BinlogSettings::with_probe_redial),
+            ("`heartbeat`", BinlogSettings::with_heartbeat),
+            ("`read_deadline`", BinlogSettings::with_read_deadline),
+        ];
+        for (name, with) in with {
+            let long = with(BinlogSettings::default(), Duration::MAX).validate().expect_err("too long").to_string();
+            assert!(long.contains(name) && long.contains("365 days"), "{long}");
+        }
+        BinlogSettings::default().with_query_timeout(DURATION_MAX).validate().expect("a year");
+    }
+
+    #[test]
+    fn no_wait_overflows() {
+        let day = Duration::from_secs(86_400);
+        for limit in [Duration::MAX, Duration::from_secs(u64::MAX >> 1), DURATION_MAX] {
+            assert!(deadline_after(limit) > Instant::now() + DURATION_MAX - day, "{limit:?}");
+        }
+        assert!(deadline_after(day) < Instant::now() + 2 * day);
     }
 
     #[test]

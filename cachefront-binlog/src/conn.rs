@@ -18,7 +18,8 @@
 //! | path | a database, which is ignored: the source reads all |
 //!
 //! With several hosts the one that was used last is tried first, and `@@GLOBAL.read_only` decides
-//! whether it is a primary. So a failover costs one failed connection.
+//! whether it is a primary. So a failover costs one failed connection. An address that is misconfigured is passed over like one
+//! that cannot be reached, with a warning.
 
 use std::fmt;
 use std::future::Future;
@@ -165,14 +166,14 @@ impl Server {
     /// one that was used last.
     ///
     /// # Errors
-    /// `Config` for a wrong login, right or certificate, at once; otherwise the error of the last
-    /// address.
+    /// If no address can be used: that of the first one with a wrong login, right or certificate (`Config`), otherwise that of the
+    /// last one.
     pub(crate) async fn connect(&self) -> Result<Conn> {
         if let [only] = &*self.opts {
             return self.dial(only).await;
         }
         let first = self.first.load(Ordering::Relaxed);
-        let mut failure = None;
+        let (mut refusal, mut failure) = (None, None);
         for turn in 0..self.opts.len() {
             let index = (first + turn) % self.opts.len();
             match self.dial_primary(&self.opts[index]).await {
@@ -180,11 +181,14 @@ impl Server {
                     self.first.store(index, Ordering::Relaxed);
                     return Ok(conn);
                 }
-                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Config => {
+                    tracing::warn!(error = %error.chain(), "an address of the MySQL URL cannot be used, the others are tried");
+                    refusal = refusal.or(Some(error));
+                }
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| invalid("the MySQL URL names no host".to_owned())))
+        Err(refusal.or(failure).unwrap_or_else(|| invalid("the MySQL URL names no host".to_owned())))
     }
 
     /// Opens a connection to a server that takes writes.
@@ -332,6 +336,7 @@ fn install_crypto_provider() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scripted::Scripted;
 
     fn server(url: &str) -> Result<Server> {
         Server::new(url, &Tls::default(), &BinlogSettings::default())
@@ -433,5 +438,22 @@ mod tests {
         assert_eq!(host_of(&server.opts[2]), "[::1]:3308", "as it is written");
         assert_eq!(urls("mysql://repl@db"), ["mysql://repl@db"]);
         assert_eq!(urls("no url"), ["no url"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_misconfigured_is_passed_over() {
+        let refusing = Scripted::refuse(1130, "Host '10.0.0.1' is not allowed to connect to this MySQL server").await;
+        let working = Scripted::serve(Vec::new()).await;
+        let list = |addresses: &[&str]| format!("mysql://repl@{}/", addresses.join(","));
+        let server = server(&list(&[refusing.address(), working.address()])).expect("a server");
+        let conn = server.connect().await.expect("the second address works");
+        server.disconnect(conn).await;
+        assert_eq!(server.first.load(Ordering::Relaxed), 1, "the next connection begins with it");
+
+        for addresses in [[refusing.address(), "127.0.0.1:1"], ["127.0.0.1:1", refusing.address()]] {
+            let none = self::server(&list(&addresses)).expect("a server").connect().await.expect_err("none works");
+            assert_eq!(none.kind(), ErrorKind::Config, "{addresses:?}: {}", none.chain());
+            assert!(none.to_string().contains(refusing.address()), "{none}");
+        }
     }
 }

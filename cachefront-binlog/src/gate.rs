@@ -15,7 +15,7 @@ use cachefront_core::gate::VisibilityGate;
 use cachefront_core::{Error, ErrorKind, Position, Result};
 use tokio::time::Instant;
 
-use crate::config::BinlogSettings;
+use crate::config::{BinlogSettings, deadline_after};
 use crate::conn::{Server, Tls};
 use crate::link::{Lent, Link};
 use crate::mariadb::{is_mariadb, visible};
@@ -82,7 +82,7 @@ impl MySqlGate {
         let mut lent = gate.link.lend().await?;
         if is_mariadb(lent.conn()) {
             // It needs the log of that server, and the right to read its end.
-            let waited = visible::all(lent.conn(), Instant::now() + limit).await;
+            let waited = visible::all(lent.conn(), deadline_after(limit)).await;
             gate.link.give_back(lent).await;
             return waited.map(|_| gate);
         }
@@ -175,7 +175,7 @@ impl VisibilityGate for MySqlGate {
             return Ok(true);
         }
         let expected = self.link.origin().uuid();
-        let deadline = Instant::now() + timeout;
+        let deadline = deadline_after(timeout);
         let mut lent = self.link.lend().await?;
         if is_mariadb(lent.conn()) {
             return self.wait_on_mariadb(lent, position, expected.as_deref(), deadline).await;

@@ -9,6 +9,7 @@ use mysql_async::Sid;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
+use crate::config::{DURATION_MAX, deadline_after};
 use crate::error;
 use crate::mariadb::{IDENTITY_PREFIX, position as mariadb, visible};
 
@@ -44,7 +45,7 @@ pub(crate) const POSITION: &str = "SELECT /*!50700 @@GLOBAL.gtid_executed, @@GLO
 /// ```
 pub async fn read_position<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
     let (position, server) = logged(conn).await?;
-    if server.starts_with(IDENTITY_PREFIX) && !visible::all(conn, Instant::now() + VISIBLE_WITHIN).await? {
+    if server.starts_with(IDENTITY_PREFIX) && !visible::all(conn, deadline_after(VISIBLE_WITHIN)).await? {
         return Ok((Position::new(), server));
     }
     Ok((position, server))
@@ -89,7 +90,7 @@ pub(crate) async fn wait_executed<Q: Queryable>(conn: &mut Q, position: &Positio
     }
     if mariadb::is_of_mariadb(position) {
         // It has no function that waits on a primary.
-        let deadline = Instant::now() + limit;
+        let deadline = deadline_after(limit);
         let (has, _) = logged(conn).await?;
         return wait_visible(conn, position, deadline, has).await;
     }
@@ -103,7 +104,8 @@ pub(crate) async fn wait_executed<Q: Queryable>(conn: &mut Q, position: &Positio
 pub(crate) fn wait_call(position: &Position, limit: Duration) -> String {
     // The text of a position has only hexadecimal digits, tags and numbers, so it needs no quoting. A time of 0 would wait
     // without end.
-    format!("WAIT_FOR_EXECUTED_GTID_SET('{position}', {:.3})", limit.as_secs_f64().max(0.001))
+    let seconds = limit.min(DURATION_MAX).as_secs_f64().max(0.001);
+    format!("WAIT_FOR_EXECUTED_GTID_SET('{position}', {seconds:.3})")
 }
 
 /// The first place of a file after `place` whose lower 32 bits are these: headers have no more, and a file may be larger than 4 GiB.

@@ -4,10 +4,14 @@
 //! decoded wrongly. So each lookup records the position that the server had executed afterwards, and rows of these
 //! transactions are not decoded with it. And the log has a definition before other sessions see it, so the lookup after an
 //! alteration waits until that is visible.
+//!
+//! A lookup is dropped when the log shows an alteration. So it outlives its stream only if the next stream continues where that
+//! one ended: what only another reader has read, or no one, may have altered the table.
 
 use std::collections::HashMap;
 
 use cachefront_core::event::TableName;
+use cachefront_core::source::TableFilter;
 use cachefront_core::{Gtid, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -48,6 +52,8 @@ impl TableColumns {
 /// The lookups, each with the transactions that it is valid for.
 #[derive(Debug, Default)]
 pub(crate) struct Schema {
+    /// The UUID of the server that they are of. `None` before the first stream.
+    origin: Option<Box<str>>,
     tables: HashMap<TableName, Found>,
     /// Tables that were looked up and altered since.
     forgotten: Vec<TableName>,
@@ -63,6 +69,18 @@ struct Found {
 }
 
 impl Schema {
+    /// Prepares for a stream of the server `origin` from `from` on, after one that has read everything in `read`.
+    ///
+    /// Keeps a lookup only if each alteration of its table since then would have been read: the streams are of one server, nothing
+    /// lies between them, and the filter names the table, because alterations of others are not noted.
+    pub(crate) fn continue_from(&mut self, from: &Position, read: &Position, origin: &str, filter: &TableFilter) {
+        if self.origin.as_deref() == Some(origin) && read.covers(from) {
+            self.tables.retain(|table, _| !filter.is_everything() && filter.get(table).is_some());
+        } else {
+            *self = Self { origin: Some(origin.into()), ..Self::default() };
+        }
+    }
+
     /// Returns the columns of a table, if they are valid for the rows of `gtid`.
     pub(crate) fn columns(&self, table: &TableName, gtid: &Gtid) -> Lookup<'_> {
         match self.tables.get(table) {
@@ -218,6 +236,8 @@ fn quoted_text(quoted: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use cachefront_core::source::Columns;
+
     use super::*;
 
     #[test]
@@ -256,5 +276,30 @@ mod tests {
         schema.forget(&table, &gtid(12));
         assert!(matches!(schema.columns(&table, &gtid(11)), Lookup::Unknown));
         assert_eq!(schema.take_forgotten(), (vec![table], "a:12".parse().expect("a position")));
+    }
+
+    #[test]
+    fn lookups_outlive_their_stream_only_if_the_next_one_continues_it() {
+        let position = |text: &str| -> Position { text.parse().expect("a position") };
+        let table = TableName::from("shop.users");
+        let filter = |table: &str| {
+            let mut filter = TableFilter::default();
+            filter.add(TableName::from(table), &Columns::All);
+            filter
+        };
+        let is_kept = |read: &str, from: &str, origin: &str, mapped: &str| {
+            let mut schema = Schema::default();
+            schema.continue_from(&position("a:1-10"), &Position::new(), "server", &filter("shop.users"));
+            let found = Found { columns: TableColumns::default(), read_at: position("a:1-10") };
+            schema.tables.insert(table.clone(), found);
+            schema.continue_from(&position(from), &position(read), origin, &filter(mapped));
+            schema.holds_after(&table, &position(from))
+        };
+        assert!(is_kept("a:1-12", "a:1-12", "server", "shop.users"));
+        assert!(is_kept("a:1-12", "a:1-11", "server", "shop.users"), "a part is read again");
+        assert!(!is_kept("a:1-12", "a:1-13", "server", "shop.users"), "another reader has read 13");
+        assert!(!is_kept("a:1-12", "a:1-12,b:1", "server", "shop.users"), "another reader has read b:1");
+        assert!(!is_kept("a:1-12", "a:1-12", "another", "shop.users"));
+        assert!(!is_kept("a:1-12", "a:1-12", "server", "shop.orders"), "its alterations are not noted");
     }
 }

@@ -21,14 +21,40 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Serves the same events to every reader, and then ends the stream.
     pub(crate) async fn serve(events: Vec<Vec<u8>>) -> Self {
+        Self::listen(move |mut client| {
+            let events = events.clone();
+            async move { session(&mut client, &events).await }
+        })
+        .await
+    }
+
+    /// Refuses every client with this error instead of a greeting.
+    pub(crate) async fn refuse(code: u16, message: &'static str) -> Self {
+        Self::listen(move |mut client| async move {
+            // Before a greeting, an error has no SQLSTATE.
+            let packet = [&[0xff], &code.to_le_bytes()[..], message.as_bytes()].concat();
+            send(&mut client, 0, &packet).await
+        })
+        .await
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("mysql://repl@").trim_end_matches('/')
+    }
+
+    async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = std::io::Result<()>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
         let url = format!("mysql://repl@{}/", listener.local_addr().expect("its address"));
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut sessions = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let events = events.clone();
-                sessions.spawn(async move { session(client, &events).await.unwrap_or_default() });
+                let session = serve(client);
+                sessions.spawn(async move { session.await.unwrap_or_default() });
             }
         });
         Self { url, _serving: serving }
@@ -73,22 +99,22 @@ pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u
 }
 
 /// Logs a client in, and replies to its commands until it goes.
-async fn session(mut client: TcpStream, events: &[Vec<u8>]) -> std::io::Result<()> {
-    send(&mut client, 0, &greeting(false)).await?;
-    receive(&mut client).await?;
-    send(&mut client, 2, OK).await?;
+async fn session(client: &mut TcpStream, events: &[Vec<u8>]) -> std::io::Result<()> {
+    send(client, 0, &greeting(false)).await?;
+    receive(client).await?;
+    send(client, 2, OK).await?;
     loop {
-        let command = receive(&mut client).await?;
+        let command = receive(client).await?;
         match command.split_first() {
-            Some((0x03, sql)) => reply(&mut client, &String::from_utf8_lossy(sql)).await?,
+            Some((0x03, sql)) => reply(client, &String::from_utf8_lossy(sql)).await?,
             Some((0x1e, _)) => {
                 for (number, event) in events.iter().enumerate() {
                     let packet = [&[0], &event[..]].concat();
-                    send(&mut client, number as u8 + 1, &packet).await?;
+                    send(client, number as u8 + 1, &packet).await?;
                 }
-                send(&mut client, events.len() as u8 + 1, EOF).await?;
+                send(client, events.len() as u8 + 1, EOF).await?;
             }
-            _ => send(&mut client, 1, OK).await?,
+            _ => send(client, 1, OK).await?,
         }
     }
 }
@@ -97,6 +123,8 @@ async fn session(mut client: TcpStream, events: &[Vec<u8>]) -> std::io::Result<(
 async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
     let row = if sql.contains("@@GLOBAL.server_uuid") {
         vec![format!("{UUID}:1-5"), UUID.to_owned()]
+    } else if sql.contains("@@GLOBAL.read_only") {
+        vec!["0".to_owned()]
     } else if sql.contains("@@") && sql.starts_with("SELECT") {
         vec!["28800".to_owned()]
     } else {

@@ -22,10 +22,9 @@ use cachefront_core::{Error, ErrorKind, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::assemble::Assembler;
-use crate::config::{BinlogSettings, RowDecoder};
+use crate::config::{BinlogSettings, RowDecoder, deadline_after};
 use crate::conn::Server;
 use crate::effects::Effects;
 use crate::error;
@@ -64,7 +63,7 @@ pub struct BinlogSource {
     pub(crate) decoder: RowDecoder,
     /// The server that the address leads to.
     pub(crate) origin: Arc<Origin>,
-    /// All transactions that this stream has delivered.
+    /// All transactions that this stream has delivered, and those before it.
     pub(crate) position: Position,
     pub(crate) running: Option<Running>,
     /// Column names that earlier streams looked up because the log does not have them.
@@ -247,6 +246,9 @@ impl ChangeSource for BinlogSource {
         let names = Names::new(filter.clone(), casing)?;
         // If it is another server than before, the probe and the gate reconnect too.
         self.origin.note(&origin);
+        self.schema.continue_from(&from.position, &self.position, &origin, filter);
+        // Also if opening fails: what is looked up now is valid for streams from here on.
+        self.position = from.position.clone();
         if !names_columns {
             self.look_up_columns(&mut conn, &origin, &from.position, filter).await?;
         }
@@ -259,7 +261,6 @@ impl ChangeSource for BinlogSource {
         assembler.decode_rows_by(self.decoder);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
         let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
-        self.position = from.position.clone();
         self.running = Some(Running { origin, queue, task: tokio::spawn(reader.run(first)) });
         Ok(())
     }
@@ -277,7 +278,7 @@ impl ChangeSource for BinlogSource {
         let Some(queue) = self.running.as_ref().map(|running| Arc::clone(&running.queue)) else {
             return Err(Error::new(ErrorKind::Unavailable, "the log is not open: call `open` first"));
         };
-        let deadline = Instant::now() + limits.wait_max;
+        let deadline = deadline_after(limits.wait_max);
         // Cancel safe: nothing is taken from the queue before the last await.
         let position = &mut self.position;
         loop {
@@ -330,7 +331,7 @@ fn skip_unmapped(state: &mut State, position: &mut Position) {
 
 /// Waits until the queue has a full batch, up to `linger_max`.
 async fn linger(queue: &Queue, limits: &BatchLimits) {
-    let deadline = Instant::now() + limits.linger_max;
+    let deadline = deadline_after(limits.linger_max);
     loop {
         let enough = queue.with(|state| {
             state.pieces.is_empty()

@@ -163,7 +163,7 @@ impl RedisStoreBuilder {
     pub async fn connect(self) -> Result<RedisStore> {
         self.settings.validate()?;
         let url = ServerUrl::parse(&self.url)?;
-        let clients = Clients::new(self.ca.as_ref(), url.has_tls())?;
+        let clients = Clients::new(self.ca.as_ref(), url.has_tls(), self.settings.tcp_keepalive)?;
         let namespace = self.chosen_namespace(url.namespace)?;
         let in_cluster = matches!(url.servers, url::Servers::Cluster(_));
         let keys = self.key_space(&namespace, self.shards.unwrap_or(if in_cluster { CLUSTER_SHARDS } else { 1 }))?;

@@ -1,8 +1,10 @@
 //! Makes clients of the Redis library: certificates are read and checked once, then used for every server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
 
 use crate::error::invalid;
@@ -19,27 +21,36 @@ pub(crate) enum Ca {
 pub(crate) struct Clients {
     /// The PEM of the CA; `None` for the CAs that the system trusts.
     ca: Option<Vec<u8>>,
+    /// [`RedisSettings::tcp_keepalive`](crate::RedisSettings::tcp_keepalive).
+    keepalive: Duration,
 }
+
+/// Number of signs of life that TCP asks for, at thirds of the time after which it begins, before it ends a connection.
+const KEEPALIVE_QUESTIONS: u32 = 3;
 
 impl Clients {
     /// Reads the certificates.
     ///
     /// # Errors
     /// `Config` if a certificate is wrong, or is given and `with_tls` is false.
-    pub(crate) fn new(ca: Option<&Ca>, with_tls: bool) -> Result<Self> {
+    pub(crate) fn new(ca: Option<&Ca>, with_tls: bool, keepalive: Duration) -> Result<Self> {
         if !with_tls && ca.is_some() {
             return Err(invalid(
                 "a CA is given and the Redis URL is not `rediss://`: no certificate would be checked".to_owned(),
             ));
         }
-        Ok(Self { ca: ca.map(ca_pem).transpose()? })
+        Ok(Self { ca: ca.map(ca_pem).transpose()?, keepalive })
     }
 
     /// Makes a client. It connects to nothing.
     ///
+    /// Its connections end when the other host is gone, also those that only wait, such as a subscription.
+    ///
     /// # Errors
     /// `Config` if the certificates or the URL cannot be used.
     pub(crate) fn open(&self, info: ConnectionInfo) -> Result<Client> {
+        let tcp = info.tcp_settings().clone().set_keepalive(keepalive(self.keepalive));
+        let info = info.set_tcp_settings(tcp);
         match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
                 "the Redis URL ends in `#insecure`: certificates are always checked; name the server's CA in \
@@ -60,6 +71,12 @@ impl Clients {
             _ => Client::open(info).map_err(url::malformed),
         }
     }
+}
+
+/// What TCP does on a connection that is silent for this long. An interval is at least a second, the unit of the sockets.
+fn keepalive(silence: Duration) -> TcpKeepalive {
+    let interval = (silence / KEEPALIVE_QUESTIONS).max(Duration::from_secs(1));
+    TcpKeepalive::new().with_time(silence).with_interval(interval).with_retries(KEEPALIVE_QUESTIONS)
 }
 
 /// Reads the PEM and checks that it has a certificate.
@@ -88,5 +105,28 @@ fn install_crypto_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // It fails only if another thread has just installed one.
         let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RedisSettings;
+
+    #[test]
+    fn connections_that_only_wait_notice_that_the_other_host_is_gone() {
+        let clients = Clients::new(None, true, RedisSettings::default().tcp_keepalive).expect("clients");
+        let expected = TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5))
+            .with_retries(3);
+        for url in ["redis://127.0.0.1:1/", "rediss://127.0.0.1:1/", "redis://:secret@127.0.0.1:1/2?protocol=resp3"] {
+            let info = redis::IntoConnectionInfo::into_connection_info(url).expect("a URL");
+            let client = clients.open(info).expect("a client");
+            // The crate shows these values by `Debug` only.
+            let set = client.get_connection_info().tcp_settings().keepalive();
+            assert_eq!(format!("{set:?}"), format!("{:?}", Some(&expected)), "{url}");
+        }
+        assert!(format!("{:?}", keepalive(Duration::from_secs(1))).contains("interval: Some(1s)"));
     }
 }

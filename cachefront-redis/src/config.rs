@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::invalid;
 
+/// The longest duration that a setting may have: a year. A deadline that lies too far ahead overflows.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
+const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
+
 /// Timeouts and limits of a [`RedisStore`](crate::RedisStore).
 ///
 /// The struct is open for new fields: start from the default and set what differs. Durations are deserialized as those of
@@ -26,6 +32,10 @@ use crate::error::invalid;
 pub struct RedisSettings {
     /// Maximum time until a new connection is ready, including TLS and login. Default: 1 s.
     pub connect_timeout: Duration,
+    /// How long a connection may be silent before TCP asks the other host for a sign of life, from 1 s to 32,767 s, in whole seconds.
+    /// After as long again without one the connection ends. So a host that vanished is noticed by what only waits, such as
+    /// the subscription to a Sentinel. Default: 15 s, well below the idle times of firewalls.
+    pub tcp_keepalive: Duration,
     /// Maximum time for a reader's command. After that its outcome is unknown and the connection is replaced.
     /// Default: 1 s, far above a healthy server's latency.
     pub response_timeout: Duration,
@@ -74,6 +84,7 @@ impl Default for RedisSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(1),
+            tcp_keepalive: Duration::from_secs(15),
             response_timeout: Duration::from_secs(1),
             read_timeout: Duration::from_millis(250),
             writer_response_timeout: Duration::from_secs(5),
@@ -95,6 +106,7 @@ impl Default for RedisSettings {
 impl RedisSettings {
     cachefront_core::settings_setters! {
         with_connect_timeout = connect_timeout: Duration;
+        with_tcp_keepalive = tcp_keepalive: Duration;
         with_response_timeout = response_timeout: Duration;
         with_read_timeout = read_timeout: Duration;
         with_writer_response_timeout = writer_response_timeout: Duration;
@@ -131,6 +143,12 @@ impl RedisSettings {
         if let Some((name, _)) = durations.iter().find(|(_, value)| *value < Duration::from_millis(1)) {
             return Err(invalid(format!("`{name}` is below 1 ms: give a longer time")));
         }
+        if let Some((name, _)) = durations.iter().find(|(_, value)| *value > DURATION_MAX) {
+            return Err(invalid(format!("`{name}` is longer than 365 days: give a shorter time")));
+        }
+        if !KEEPALIVE_SECONDS.contains(&self.tcp_keepalive.as_secs()) {
+            return Err(invalid("`tcp_keepalive` is not what TCP accepts: give 1 s to 32,767 s".to_owned()));
+        }
         if self.wait_replicas > 0 && self.wait_timeout >= self.writer_response_timeout {
             return Err(invalid(
                 "`wait_timeout` is not shorter than `writer_response_timeout`: the reply to `WAIT` would come too late"
@@ -154,6 +172,31 @@ impl RedisSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_that_no_clock_can_add_is_refused() {
+        type With = fn(RedisSettings, Duration) -> RedisSettings;
+        let with: [(&str, With); 10] = [
+            ("`connect_timeout`", RedisSettings::with_connect_timeout),
+            ("`tcp_keepalive`", RedisSettings::with_tcp_keepalive),
+            ("`response_timeout`", RedisSettings::with_response_timeout),
+            ("`read_timeout`", RedisSettings::with_read_timeout),
+            ("`writer_response_timeout`", RedisSettings::with_writer_response_timeout),
+            ("`wait_timeout`", RedisSettings::with_wait_timeout),
+            ("`reconnect_min`", RedisSettings::with_reconnect_min),
+            ("`reconnect_max`", RedisSettings::with_reconnect_max),
+            ("`bus_block`", RedisSettings::with_bus_block),
+            ("`clear_timeout`", RedisSettings::with_clear_timeout),
+        ];
+        for (name, with) in with {
+            for duration in [Duration::MAX, Duration::ZERO] {
+                let refused = with(RedisSettings::default(), duration).validate().expect_err(name);
+                assert!(refused.to_string().contains(name), "{refused}");
+            }
+        }
+        RedisSettings::default().with_connect_timeout(DURATION_MAX).validate().expect("a year");
+        RedisSettings::default().with_tcp_keepalive(Duration::from_millis(999)).validate().expect_err("below a second");
+    }
 
     #[test]
     fn settings_are_read_by_field_and_unknown_fields_are_refused() {

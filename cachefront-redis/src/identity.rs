@@ -97,7 +97,7 @@ impl Identity {
 }
 
 /// Joins the texts of replies to `INFO`.
-fn text_of(address: &Address, replies: impl IntoIterator<Item = Value>) -> Result<String> {
+pub(crate) fn text_of(address: &Address, replies: impl IntoIterator<Item = Value>) -> Result<String> {
     let mut text = String::new();
     for reply in replies {
         match address.check(reply)? {
@@ -110,7 +110,7 @@ fn text_of(address: &Address, replies: impl IntoIterator<Item = Value>) -> Resul
 }
 
 /// The value of a field; `None` if it is missing or empty.
-fn line_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn line_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.map(str::trim).filter(|value| !value.is_empty())
 }

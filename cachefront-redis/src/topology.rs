@@ -15,21 +15,29 @@
 //! | 3… | its replicas, which are not used: a replica may lack the last invalidations |
 //!
 //! A node that does not know its own host sends nil, an empty text or `?`; then the host that was
-//! asked is used. The identity of the cluster is a hash over the identities of all places, in their
+//! asked is used.
+//!
+//! A node replies although its word is worth nothing: one that was removed (`CLUSTER RESET`) knows no slot, and one that is cut off
+//! from the others goes on naming the former primaries. So each is asked for `CLUSTER INFO` too, and a reply with a `cluster_state`
+//! other than `ok`, or without a node for a place, counts only if no node has a better one.
+//!
+//! The identity of the cluster is a hash over the identities of all places, in their
 //! order. Manual: <https://redis.io/docs/latest/commands/cluster-slots/>.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cachefront_core::{Error, ErrorKind, Result};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 
 use crate::clients::Clients;
 use crate::config::RedisSettings;
 use crate::conn::{Connection, Dialer, Purpose};
 use crate::error::{Address, invalid};
-use crate::identity::{Identity, Mode};
+use crate::identity::{Identity, Mode, line_of, text_of};
 
 /// How the nodes of a cluster are found and dialed.
 ///
@@ -43,7 +51,7 @@ pub(crate) struct Nodes {
     /// The slot of each place.
     slots: Box<[u16]>,
     address: Address,
-    /// The seed that is asked first: the next one if it fails.
+    /// The seed that is asked first: the next one if it fails, or does not see a whole cluster.
     first: AtomicUsize,
 }
 
@@ -107,27 +115,39 @@ impl Nodes {
         &self.settings
     }
 
-    /// Reads the topology from the first node that replies: those in `known`, then the seeds.
+    /// Reads the topology. One seed is asked first; unless it sees a whole cluster that works, the other seeds and the nodes in
+    /// `known` are asked all at once, and the first of them that does is believed. If there is none, the best reply counts.
+    ///
+    /// It takes at most twice `connect_timeout`.
     ///
     /// # Errors
-    /// The error of the last node, if none replies.
+    /// If no node replies: the first error of kind `Config`, otherwise the last one.
     ///
     /// # Cancel safety
     /// Cancel safe: it only reads.
     pub(crate) async fn topology(&self, known: &[NodeAddress]) -> Result<Topology> {
         let rotation = self.first.load(Ordering::Relaxed);
         let seeds = (0..self.seeds.len()).map(|index| &self.seeds[(index + rotation) % self.seeds.len()]);
-        let known = known.iter().map(|node| self.info(node));
-        let mut failure = None;
-        for info in seeds.cloned().chain(known) {
-            match self.ask(info).await {
-                Ok(topology) => return Ok(topology),
-                Err(error) if error.kind() == ErrorKind::Config => return Err(error),
-                Err(error) => failure = Some(error),
+        let mut nodes: Vec<ConnectionInfo> = Vec::with_capacity(self.seeds.len() + known.len());
+        for info in seeds.cloned().chain(known.iter().map(|node| self.info(node))) {
+            if !nodes.iter().any(|other| other.addr() == info.addr()) {
+                nodes.push(info);
             }
-            self.first.fetch_add(1, Ordering::Relaxed);
         }
-        Err(failure.unwrap_or_else(|| self.address.unavailable("has no node")))
+        let (mut nodes, mut replies) = (nodes.into_iter(), Replies::default());
+        if let Some(first) = nodes.next()
+            && let Some(topology) = replies.take(self.ask(first).await)
+        {
+            return Ok(topology);
+        }
+        self.first.fetch_add(1, Ordering::Relaxed);
+        let mut asked: FuturesUnordered<_> = nodes.map(|info| self.ask(info)).collect();
+        while let Some(reply) = asked.next().await {
+            if let Some(topology) = replies.take(reply) {
+                return Ok(topology);
+            }
+        }
+        replies.last_resort().unwrap_or_else(|| Err(self.address.unavailable("has no node")))
     }
 
     /// Asks one node, within `connect_timeout`.
@@ -135,14 +155,14 @@ impl Nodes {
     /// # Errors
     /// `Config` if the server is no node of a cluster, `Timeout` or `Unavailable` if it does not
     /// reply, `Corrupt` if the reply has another shape.
-    async fn ask(&self, info: ConnectionInfo) -> Result<Topology> {
+    async fn ask(&self, info: ConnectionInfo) -> Result<Said> {
         let address = Address::new(info.addr());
         let client = self.clients.open(info.clone())?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
             .set_response_timeout(Some(self.settings.connect_timeout));
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("INFO").arg("server").cmd("CLUSTER").arg("SLOTS");
+        let mut pipeline = Pipeline::with_capacity(3);
+        pipeline.cmd("INFO").arg("server").cmd("CLUSTER").arg("SLOTS").cmd("CLUSTER").arg("INFO");
         let asked = async {
             let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
             connection.send_packed_commands(&pipeline, 0, pipeline.len()).await
@@ -157,7 +177,14 @@ impl Nodes {
         let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = info.addr() else {
             return Err(invalid("a node of a cluster is not reached over a socket".to_owned()));
         };
-        parse(slots, &self.slots, host).ok_or_else(|| address.unexpected_reply("CLUSTER SLOTS"))
+        let topology = parse(slots, &self.slots, host).ok_or_else(|| address.unexpected_reply("CLUSTER SLOTS"))?;
+        // A user without the right to ask is no reason to do without the cluster.
+        let state = text_of(&address, [replies.next().unwrap_or_default()]).unwrap_or_else(|error| {
+            tracing::debug!(error = %error.chain(), "a node does not tell the state of its cluster");
+            String::new()
+        });
+        let (works, epoch) = parse_state(&state);
+        Ok(Said { topology, works, epoch })
     }
 
     /// How to log in to a node.
@@ -209,6 +236,67 @@ impl Nodes {
     pub(crate) fn unassigned(&self) -> Error {
         self.address.unavailable("has no node for the slot of a shard: assign all slots")
     }
+}
+
+/// What a node says of its cluster.
+#[derive(Debug)]
+struct Said {
+    topology: Topology,
+    /// `cluster_state` is `ok`: the node reaches a majority of the primaries.
+    works: bool,
+    /// The latest configuration that the node knows of; each failover raises it.
+    epoch: u64,
+}
+
+impl Said {
+    /// A reply with a higher rank is closer to what the cluster is.
+    fn rank(&self) -> (bool, usize, u64) {
+        (self.works, self.topology.place.iter().flatten().count(), self.epoch)
+    }
+
+    /// Returns true if the node sees a cluster that works, with a node for each place.
+    fn is_whole(&self) -> bool {
+        self.works && self.topology.place.iter().all(Option::is_some)
+    }
+}
+
+/// Chooses among the replies of nodes.
+#[derive(Debug, Default)]
+struct Replies {
+    /// The best reply of a node that does not see a whole cluster.
+    best: Option<Said>,
+    /// The first error of the configuration. It may concern its node only.
+    refusal: Option<Error>,
+    /// The last other error.
+    failure: Option<Error>,
+}
+
+impl Replies {
+    /// Takes the reply of one more node. Returns its topology if no other reply can be better.
+    fn take(&mut self, reply: Result<Said>) -> Option<Topology> {
+        match reply {
+            Ok(said) if said.is_whole() => return Some(said.topology),
+            // Of equal ones the first stays.
+            Ok(said) => self.best = self.best.take().filter(|best| best.rank() >= said.rank()).or(Some(said)),
+            Err(error) if error.kind() == ErrorKind::Config => {
+                tracing::warn!(error = %error.chain(), "a node of the cluster cannot be used, the others are asked");
+                self.refusal = self.refusal.take().or(Some(error));
+            }
+            Err(error) => self.failure = Some(error),
+        }
+        None
+    }
+
+    /// Returns what counts when every node was asked and none sees a whole cluster. `None` if no node was asked.
+    fn last_resort(self) -> Option<Result<Topology>> {
+        self.best.map(|said| Ok(said.topology)).or_else(|| self.refusal.or(self.failure).map(Err))
+    }
+}
+
+/// Parses a reply to `CLUSTER INFO`: whether the cluster works, and its epoch. A node that does not tell counts as one that works.
+fn parse_state(text: &str) -> (bool, u64) {
+    let works = line_of(text, "cluster_state").is_none_or(|state| state == "ok");
+    (works, line_of(text, "cluster_current_epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default())
 }
 
 /// Parses a reply to `CLUSTER SLOTS`. A node that does not say its host has that of the node that replied. `None` if the
@@ -297,5 +385,55 @@ mod tests {
         for odd in [Value::Nil, Value::Array(vec![Value::Nil]), Value::Array(vec![Value::Array(vec![Value::Int(1)])])] {
             assert_eq!(parse(odd, &[1], "seed"), None);
         }
+    }
+
+    #[test]
+    fn the_state_of_the_cluster_is_parsed() {
+        let text =
+            "cluster_state:fail\r\ncluster_slots_assigned:16384\r\ncluster_current_epoch:6\r\ncluster_my_epoch:2\r\n";
+        assert_eq!(parse_state(text), (false, 6));
+        assert_eq!(parse_state(&text.replace("fail", "ok")), (true, 6));
+        assert_eq!(parse_state(""), (true, 0), "it does not tell");
+    }
+
+    /// Takes replies in their order; the index of the one that counts is the port of its node.
+    fn choose(replies: Vec<Result<Said>>) -> Result<u16> {
+        let mut taken = Replies::default();
+        let whole = replies.into_iter().find_map(|reply| taken.take(reply));
+        let chosen = whole.map(Ok).or_else(|| taken.last_resort()).expect("a node was asked");
+        chosen.map(|topology| topology.nodes.first().expect("a node").port)
+    }
+
+    /// A reply that has nodes for this many of two places.
+    fn said(port: u16, works: bool, places: usize, epoch: u64) -> Result<Said> {
+        let place = (0..2).map(|place| (place < places).then_some(0)).collect();
+        let nodes = vec![NodeAddress { host: "a".into(), port }];
+        Ok(Said { topology: Topology { nodes, place }, works, epoch })
+    }
+
+    #[test]
+    fn a_node_that_sees_no_whole_cluster_counts_only_if_none_does() {
+        let (removed, cut_off) = (|port| said(port, false, 0, 3), |port| said(port, false, 2, 3));
+        let whole = |port| said(port, true, 2, 3);
+        let refused = || Err(invalid("another password".to_owned()));
+        let away = || Err(Error::new(ErrorKind::Unavailable, "away"));
+        for (replies, chosen) in [
+            (vec![removed(0), whole(1)], 1),
+            (vec![cut_off(0), whole(1), whole(2)], 1),
+            (vec![said(0, true, 1, 3), whole(1)], 1),
+            (vec![refused(), away(), whole(2)], 2),
+            // None of them sees a whole cluster.
+            (vec![removed(0), cut_off(1), removed(2)], 1),
+            (vec![said(0, false, 2, 5), said(1, false, 2, 6), said(2, false, 2, 5)], 1),
+            (vec![said(0, false, 2, 6), said(1, true, 1, 6)], 1),
+            (vec![away(), cut_off(1), refused()], 1),
+            (vec![cut_off(0), cut_off(1)], 0),
+        ] {
+            let shown = format!("{replies:?}");
+            assert_eq!(choose(replies).expect("a topology"), chosen, "{shown}");
+        }
+        let kind = |replies| choose(replies).expect_err("no node replies").kind();
+        assert_eq!(kind(vec![refused(), away()]), ErrorKind::Config);
+        assert_eq!(kind(vec![away(), away()]), ErrorKind::Unavailable);
     }
 }

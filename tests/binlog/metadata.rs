@@ -1,9 +1,10 @@
 //! A log that does not name its columns (`binlog_row_metadata=MINIMAL`): they are looked up, and never guessed.
 
+use cachefront_binlog::BinlogSource;
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_testkit::server::mysql::MySql;
 
-use crate::server::{Database, drain, gap, lines, text};
+use crate::server::{Database, PATIENCE, drain, gap, limits, lines, text};
 
 async fn server() -> (MySql, Database) {
     let mysql = MySql::start(&["--binlog-row-metadata=MINIMAL"]).await;
@@ -78,6 +79,28 @@ async fn columns_are_looked_up_again_when_the_table_is_altered() {
     assert!(drain(&mut source, &mut db).await.is_empty());
     db.run(&["INSERT INTO pairs VALUES (7)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >7"]);
+}
+
+/// The reader fails, another one reads the alteration meanwhile, and this one goes on after it.
+#[tokio::test]
+async fn columns_are_looked_up_again_if_another_reader_saw_them_altered() {
+    let (_mysql, mut db) = server().await;
+    db.run(&["CREATE TABLE pairs (id INT PRIMARY KEY, a INT, b INT)"]).await;
+    let user = db.user("REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.*").await;
+    let mut source = BinlogSource::connect(&user.url).await.expect("a source");
+    let (from, filter) = (db.checkpoint().await, db.interest("pairs", Columns::All));
+    source.open(&from, &filter).await.expect("open");
+    db.run(&["INSERT INTO pairs VALUES (1, 10, 20)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >10"]);
+    db.kill_connections_of(&user.name).await;
+    let failed = async { while source.next_batch(&limits()).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, failed).await.expect("the kill is noticed");
+    // The types stay the same, so nothing in the log of later rows shows it.
+    db.run(&["ALTER TABLE pairs RENAME COLUMN a TO b, RENAME COLUMN b TO a"]).await;
+    let after = db.checkpoint().await;
+    source.open(&after, &filter).await.expect("open");
+    db.run(&["INSERT INTO pairs (id, a, b) VALUES (2, 10, 20)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >10"]);
 }
 
 #[tokio::test]

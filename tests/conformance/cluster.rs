@@ -33,6 +33,21 @@ async fn another_kind_of_server_and_another_number_of_shards_are_refused() {
     assert!(refused(&url, 128, &namespace).await.contains("64 shards"));
 }
 
+/// A node that was removed knows no slot, and replies all the same: a URL that names it first leads to the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_from_the_cluster_is_passed_over() {
+    let cluster = Cluster::start().await;
+    let removed = cluster.replica_of(0).await;
+    let reset = cluster.nodes[removed].command("CLUSTER RESET").await.expect("a reply");
+    assert!(reset.starts_with("+OK"), "{reset}");
+    let hosts = [removed, 0].map(|node| format!("127.0.0.1:{}", cluster.nodes[node].port()));
+    let builder = RedisStore::builder(&format!("redis+cluster://{}/", hosts.join(","))).namespace(&unique::namespace());
+    let store = builder.connect().await.expect("a store");
+    let mut writer = store.writer().await.expect("a writer");
+    writer.flush(&meta(7, 1)).await.expect("a flush");
+    assert!(store.get(&key(1)).await.expect("a reading").meta.is_some());
+}
+
 /// A node and its replica are away: the keys of their shards cannot be read, and all others can, also in one call for both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_away_costs_its_own_keys_only() {
