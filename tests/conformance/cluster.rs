@@ -41,7 +41,7 @@ async fn a_node_that_was_removed_from_the_cluster_is_passed_over() {
     let reset = cluster.nodes[removed].command("CLUSTER RESET").await.expect("a reply");
     assert!(reset.starts_with("+OK"), "{reset}");
     let hosts = [removed, 0].map(|node| format!("127.0.0.1:{}", cluster.nodes[node].port()));
-    let builder = RedisStore::builder(&format!("redis+cluster://{}/", hosts.join(","))).namespace(&unique::namespace());
+    let builder = RedisStore::builder(&format!("redis+cluster://{}/", hosts.join(","))).namespace(unique::namespace());
     let store = builder.connect().await.expect("a store");
     let mut writer = store.writer().await.expect("a writer");
     writer.flush(&meta(7, 1)).await.expect("a flush");
