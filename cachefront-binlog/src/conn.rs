@@ -247,9 +247,14 @@ impl Server {
     ) -> Result<T> {
         match tokio::time::timeout(limit, query).await {
             Ok(outcome) => outcome.map_err(|cause| error::query(&format!("{doing} on {}", self.address), cause)),
-            Err(_) => {
-                Err(Error::new(ErrorKind::Timeout, format!("{doing} on {} took longer than {limit:?}", self.address)))
-            }
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "{doing} on {} took longer than {limit:?}: if the server is only slow, as one of many thousand tables, raise \
+                     `query_timeout`",
+                    self.address
+                ),
+            )),
         }
     }
 }

@@ -51,8 +51,10 @@ pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Res
     for (role, password) in
         [(Role::Viewer, &passwords.viewer), (Role::Operator, &passwords.operator), (Role::Admin, &passwords.admin)]
     {
-        if let Some(password) = password {
-            set(database, role, password).await?;
+        match password {
+            Some(password) => set(database, role, password).await?,
+            None if role == Role::Admin => {}
+            None => close(database, role).await?,
         }
     }
     if passwords.admin.is_some() {
@@ -66,6 +68,15 @@ pub(super) async fn adopt(database: &dyn Database, passwords: &Passwords) -> Res
         Err(DbError::VersionMismatch) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Closes an account that no password is configured for any more: the password that it had opens nothing, and its sessions end.
+async fn close(database: &dyn Database, role: Role) -> Result<(), DbError> {
+    let kept = database.note(&note_of(role)).await?;
+    if kept.is_some_and(|note| !note.text.is_empty()) {
+        database.set_note(&note_of(role), "", None).await?;
+    }
+    Ok(())
 }
 
 /// Sets a role's password. Setting the current password again writes nothing, so that its sessions remain valid.

@@ -177,6 +177,22 @@ async fn a_session_outlives_a_restart_and_not_its_own_end() {
 }
 
 #[tokio::test]
+async fn an_account_whose_password_is_no_longer_configured_is_closed() {
+    let place = Place::new();
+    let (access, _) = place.open(&Place::passwords()).await;
+    let (_, operator) = logged_in(&access, "operator", "work").await;
+    let (_, viewer) = logged_in(&access, "viewer", "look").await;
+    let (later, printed) = place.open(&Passwords { operator: None, admin: None, ..Place::passwords() }).await;
+    assert!(printed.is_none(), "the admin keeps its password");
+    assert_eq!(later.login("operator", "work", HERE).await.expect_err("closed"), Denied::WrongPassword);
+    assert!(later.viewer(&operator).is_err(), "its session has ended");
+    later.viewer(&viewer).expect("another account's session");
+    logged_in(&later, "admin", "root").await;
+    let (again, _) = place.open(&Place::passwords()).await;
+    logged_in(&again, "operator", "work").await;
+}
+
+#[tokio::test]
 async fn cookies_behind_tls_are_secure_and_expire() {
     let place = Place::new();
     let clock = Arc::clone(&place.clock) as Arc<dyn Clock>;

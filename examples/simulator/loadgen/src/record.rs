@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::options::options;
 use crate::experiment::outcome::{ExperimentResult, Side};
-use crate::load::outcome::TimelinePoint;
+use crate::load::outcome::{TimelinePoint, interval_s};
 use crate::load::{BuiltWith, LoadPlan, LoadResult, Setup};
 
 /// The name and the version of the form.
@@ -217,10 +217,7 @@ fn built_ttl(result: &LoadResult) -> Option<u64> {
 
 /// Merges a timeline into at most [`POINTS_MAX`] points.
 fn curve(timeline: &[TimelinePoint]) -> Vec<[Option<f64>; 5]> {
-    let width = match timeline {
-        [first, second, ..] => (second.at_s - first.at_s).max(1e-9),
-        _ => 1.0,
-    };
+    let width = interval_s(timeline);
     let each = timeline.len().div_ceil(POINTS_MAX).max(1);
     let merged = timeline.chunks(each).map(|points| {
         let mean = |of: &dyn Fn(&TimelinePoint) -> Option<f64>| {

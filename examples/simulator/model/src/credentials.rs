@@ -60,7 +60,7 @@ impl ApiToken {
     }
 }
 
-/// The passwords in the environment. An account without one there keeps the password that it has, or stays closed.
+/// The passwords in the environment. The admin without one there keeps the password that it has; another account is closed.
 #[derive(Clone, Debug, Default)]
 pub struct Passwords {
     pub admin: Option<SecretString>,

@@ -6,6 +6,7 @@ use super::options::options;
 use super::outcome::{Compared, ExperimentResult};
 use super::summary::value;
 use crate::load::LoadResult;
+use crate::load::outcome::interval_s;
 use crate::load::report::chart::{Chart, Series};
 use crate::load::report::frame::{Tone, frame, goals, quantiles, verdict};
 use crate::load::report::{TimelinePoint, plan_facts};
@@ -125,6 +126,7 @@ fn pair(row: &Compared) -> Markup {
 fn charts(sides: &[(&'static str, &LoadResult); 3]) -> Vec<Chart> {
     let timelines = sides.map(|(_, side)| &side.timeline);
     let longest = timelines.into_iter().max_by_key(|timeline| timeline.len());
+    let width = longest.map_or(1.0, |timeline| interval_s(timeline.as_slice()));
     let x: Vec<f64> = longest.into_iter().flatten().map(|point| point.at_s).collect();
     let points = x.len();
     let each = |id, title, unit, of: &dyn Fn(&TimelinePoint) -> Option<f64>| {
@@ -139,7 +141,7 @@ fn charts(sides: &[(&'static str, &LoadResult); 3]) -> Vec<Chart> {
         Chart::over_time(id, title, unit, x.clone(), sides.map(line).into())
     };
     vec![
-        each("stale", "Stale reads a second", "", &|point| Some(point.stale as f64)),
+        each("stale", "Stale reads a second", "", &|point| Some(point.stale as f64 / width)),
         each("hits", "Hit ratio", " %", &|point| point.hit_ratio.map(|ratio| ratio * 100.0))
             .up_to(100.0)
             .when_empty("The API does not say where values come from"),

@@ -122,6 +122,14 @@ pub struct TimelinePoint {
     pub p99_ms: Option<f64>,
 }
 
+/// Returns the length of the intervals of a timeline, in seconds: more than one in a long run.
+pub(crate) fn interval_s(timeline: &[TimelinePoint]) -> f64 {
+    match timeline {
+        [first, second, ..] => (second.at_s - first.at_s).max(1e-9),
+        _ => 1.0,
+    }
+}
+
 /// The complete result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LoadResult {
@@ -375,6 +383,16 @@ mod tests {
             wanted: Vec::new(),
         };
         LoadResult::new(&plan, &tally, around)
+    }
+
+    #[test]
+    fn the_intervals_of_a_long_run_are_longer_than_a_second() {
+        for (seconds, interval) in [(600, 1.0), (1_200, 2.0), (3_600, 6.0)] {
+            let mut tally = Tally::new(Duration::from_secs(seconds), Duration::ZERO);
+            tally.drop_one(Duration::from_secs(20));
+            assert_eq!(interval_s(&timeline(&tally, None)), interval, "{seconds} s");
+        }
+        assert_eq!(interval_s(&[]), 1.0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use self::chart::{Chart, Series};
 use self::frame::{Tone, facts, frame, goals, quantiles, span};
 pub use super::outcome::TimelinePoint;
-use super::outcome::{Ending, LoadResult};
+use super::outcome::{Ending, LoadResult, interval_s};
 use super::plan::{LoadPlan, Model};
 
 /// Renders the report of one run.
@@ -156,6 +156,7 @@ pub fn plan_facts(plan: &LoadPlan, mode: Option<&str>) -> Markup {
 fn charts(result: &LoadResult) -> Vec<Chart> {
     let at = |of: &dyn Fn(&TimelinePoint) -> Option<f64>| result.timeline.iter().map(of).collect();
     let x: Vec<f64> = result.timeline.iter().map(|point| point.at_s).collect();
+    let width = interval_s(&result.timeline);
     let time = |id, title, unit, series| Chart::over_time(id, title, unit, x.clone(), series);
     let mut charts = vec![
         time(
@@ -176,7 +177,12 @@ fn charts(result: &LoadResult) -> Vec<Chart> {
                 Series::new("p50", "accent", at(&|point| point.p50_ms)),
             ],
         ),
-        time("stale", "Stale reads", "", vec![Series::new("a second", "stale", at(&|point| Some(point.stale as f64)))]),
+        time(
+            "stale",
+            "Stale reads",
+            "",
+            vec![Series::new("a second", "stale", at(&|point| Some(point.stale as f64 / width)))],
+        ),
         time(
             "hits",
             "Hit ratio",
