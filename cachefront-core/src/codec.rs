@@ -143,8 +143,8 @@ impl<V: Serialize + DeserializeOwned> Codec<V> for Postcard {
     }
 }
 
-/// MessagePack with serde, with the names of fields, so that a type may get new fields as with JSON: smaller than JSON,
-/// and readable by other programs.
+/// MessagePack with serde, with the names of fields, so that a type may get new fields as with JSON (raise
+/// [`schema_version`](crate::CacheBuilder::schema_version) if they matter): smaller than JSON, and readable by other programs.
 #[cfg(feature = "msgpack")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MsgPack;

@@ -44,6 +44,8 @@ impl Columns {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableFilter {
     tables: BTreeMap<TableName, Columns>,
+    /// The columns that mappings name, also those of a table of which another mapping reads all.
+    named: BTreeMap<TableName, Vec<Box<str>>>,
     /// Every other table is included, with all columns.
     everything: bool,
 }
@@ -57,7 +59,7 @@ impl TableFilter {
     /// Returns a filter that includes every table with all columns, for tools that print a log. Mappings should name their
     /// tables: with this filter, a change of any table's definition concerns them.
     pub fn everything() -> Self {
-        Self { tables: BTreeMap::new(), everything: true }
+        Self { everything: true, ..Self::default() }
     }
 
     /// Returns true if every table is included.
@@ -67,13 +69,28 @@ impl TableFilter {
 
     /// Adds a mapping's table and columns.
     pub fn add(&mut self, table: TableName, columns: &Columns) {
+        if let Columns::Only(names) = columns {
+            self.name(&table, names);
+        }
         self.tables.entry(table).and_modify(|mine| mine.merge(columns)).or_insert_with(|| columns.clone());
+    }
+
+    fn name(&mut self, table: &TableName, names: &[Box<str>]) {
+        let named = self.named.entry(table.clone()).or_default();
+        for name in names {
+            if !named.contains(name) {
+                named.push(name.clone());
+            }
+        }
     }
 
     /// Adds the tables and columns of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (table, columns) in &other.tables {
             self.add(table.clone(), columns);
+        }
+        for (table, names) in &other.named {
+            self.name(table, names);
         }
         self.everything |= other.everything;
     }
@@ -86,6 +103,12 @@ impl TableFilter {
         }
     }
 
+    /// Returns the columns of `table` that mappings name. A source checks these, for example for collations, also if another
+    /// mapping reads all columns.
+    pub fn named(&self, table: &TableName) -> &[Box<str>] {
+        self.named.get(table).map_or(&[], |names| names)
+    }
+
     /// Returns the tables that were added, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&TableName, &Columns)> {
         self.tables.iter()
@@ -94,5 +117,27 @@ impl TableFilter {
     /// Returns true if the filter has no table.
     pub fn is_empty(&self) -> bool {
         !self.everything && self.tables.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_of_all_columns_does_not_hide_those_that_another_names() {
+        let table = TableName::from("shop.orders");
+        let only = Columns::Only(vec!["email".into()]);
+        for columns in [[&only, &Columns::All], [&Columns::All, &only]] {
+            let mut filters = columns.map(|columns| {
+                let mut filter = TableFilter::new();
+                filter.add(table.clone(), columns);
+                filter
+            });
+            let [first, second] = &mut filters;
+            first.merge(second);
+            assert_eq!((first.get(&table), first.named(&table)), (Some(&Columns::All), &["email".into()][..]));
+        }
+        assert!(TableFilter::everything().named(&table).is_empty());
     }
 }

@@ -111,7 +111,7 @@ async fn check(
         return Err(twice);
     }
     for (table, columns) in filter.iter() {
-        tables::check(&mut queries, table, columns, &mut checks).await?;
+        tables::check(&mut queries, table, (columns, filter.named(table)), &mut checks).await?;
     }
     Ok(checks.findings)
 }

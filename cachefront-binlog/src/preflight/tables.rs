@@ -16,7 +16,7 @@ use crate::preflight::queries::{Checks, Queries, Variables};
 pub(crate) async fn check(
     queries: &mut Queries<'_>,
     table: &TableName,
-    wanted: &Columns,
+    (wanted, named): (&Columns, &[Box<str>]),
     checks: &mut Checks,
 ) -> Result<()> {
     let Checks { account, variables, rules, findings } = checks;
@@ -46,20 +46,22 @@ pub(crate) async fn check(
     }
     let columns = read_columns(queries, database, name, variables.is_mariadb()).await?;
     let visible: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let unknown = match wanted {
-        Columns::All => Vec::new(),
-        Columns::Only(names) => missing::columns(table, &visible, names.iter().map(|name| &**name), *rules),
-    };
+    // Those that a mapping names, also if another one reads all.
+    let unknown = missing::columns(table, &visible, named.iter().map(|name| &**name), *rules);
     // A privilege on some columns shows only those: a column that seems missing may be invisible.
     if (*wanted == Columns::All || !unknown.is_empty()) && !missing::may_select(queries, "*", (database, name)).await? {
         findings.push(missing::lacks_select(account, (database, name), *rules));
     } else {
         findings.extend(unknown);
     }
-    findings.extend(collation::undecodable(table, &columns, wanted));
-    findings.extend(collation::unreadable(table, &columns, wanted));
-    findings.extend(collation::check(table, &columns, wanted, rules.collations));
-    findings.extend(nullable(table, &columns, wanted));
+    for wanted in [wanted, &Columns::Only(named.to_vec())] {
+        let mut found = collation::undecodable(table, &columns, wanted);
+        found.extend(collation::unreadable(table, &columns, wanted));
+        found.extend(collation::check(table, &columns, wanted, rules.collations));
+        found.extend(nullable(table, &columns, wanted));
+        found.retain(|finding| !findings.contains(finding));
+        findings.extend(found);
+    }
     findings.extend(cascades(queries, table, (database, name), variables).await?);
     Ok(())
 }

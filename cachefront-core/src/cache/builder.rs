@@ -116,7 +116,9 @@ impl<K, V> CacheBuilder<K, V, DefaultCodec> {
 }
 
 impl<K, V, C> CacheBuilder<K, V, C> {
-    /// Sets the version of `V`'s stored form. Entries of another version are misses; they are invalidated nevertheless.
+    /// Sets the version of `V`'s stored form. Entries of another version are misses; they are invalidated nevertheless. Raise it
+    /// whenever a release needs something that the one before does not store, also if it can read what that one stored: a field
+    /// with a default would have the default, whatever the row says.
     ///
     /// Default: 0.
     pub fn schema_version(mut self, version: u32) -> Self {

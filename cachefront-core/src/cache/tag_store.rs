@@ -10,6 +10,7 @@ use crate::cache::epochs::Ticket;
 use crate::cache::explanation::LoadReason;
 use crate::cache::hit::Loaded;
 use crate::cache::level::Level;
+use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lookup, SharedTier, Stored};
 use crate::cache::tags::{Look, MARKER_CODEC, Mark, Version};
 use crate::clock::Timestamp;
@@ -72,6 +73,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
 
     /// Makes a marker under a lease, as every other entry is made, or reads the one that another process makes.
     async fn make_marker(&self, key: &StoreKey) -> Option<Version> {
+        if self.subscription.serving() == ServingMode::ReadOnly {
+            return None;
+        }
         for _ in 0..READS_MAX {
             let token = Token::from_u128(self.entropy.random_u128())?;
             let request = LeaseRequest { schema_version: 0, ..self.lease_request(key, token) };

@@ -299,3 +299,13 @@ async fn a_release_without_tags_shares_no_entries_with_one_that_has_them() {
     assert_ne!(by_log(&store, &lists).rules.mapping(), mapping());
     assert_eq!(by_log(&store, &lists).rules.mapping(), mapping().tagged());
 }
+
+#[tokio::test]
+async fn a_read_only_cache_makes_no_marker() {
+    let (store, lists) = (MemoryStore::new("t"), Lists::free());
+    let cache = by_age(&store, &lists).build().expect("a cache");
+    cache.set_serving_mode(crate::cache::ServingMode::ReadOnly);
+    assert_eq!(cache.get(&1).await.expect("a value"), Some(1));
+    assert_eq!(cache.get_many([1, 2]).await.expect("values"), [Some(1), Some(1)]);
+    assert_eq!((store.entries(), lists.loads()), (0, 3), "neither a lease nor a marker is stored");
+}
