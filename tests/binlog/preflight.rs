@@ -104,6 +104,12 @@ async fn a_collation_that_takes_different_bytes_for_equal_is_refused() {
         let expected: Vec<bool> = ["email", "padded", "note"].iter().map(|name| names.contains(name)).collect();
         assert_eq!(found, expected, "{text}");
     }
+    // A mapping of all columns does not hide what another one names.
+    let mut both = db.interest("users", only(&["note"]));
+    both.merge(&db.interest("users", Columns::All));
+    let text = refusal(&db, &both).await;
+    assert!(text.contains("`note` of") && text.contains("`email` of") && !text.contains("`padded` of"), "{text}");
+    assert_eq!(text.matches("`email` of").count(), 1, "{text}");
     let filter = db.interest("users", only(&["email"]));
     let source = BinlogSource::builder(&db.url).collations(Collations::Warn).connect();
     let warnings = source.await.expect("a source").preflight(&filter).await.expect("only a warning");
