@@ -160,14 +160,17 @@ impl Cluster {
         .await
     }
 
-    /// Index of the replica of a node.
+    /// Index of the replica of a node, which the node may learn of later than others do.
     ///
     /// # Panics
-    /// If it has none.
+    /// If it has none in time.
     pub async fn replica_of(&self, primary: usize) -> usize {
-        let reply = self.nodes[primary].command("CLUSTER NODES").await.expect("the primary replies");
-        let line = parse(&reply).into_iter().find(|line| line.primary == self.ids[primary]).expect("a replica");
-        self.ids.iter().position(|id| *id == line.id).expect("one of the nodes")
+        wait::until_some("the node has a replica", FORMED, async || {
+            let reply = self.nodes[primary].command("CLUSTER NODES").await.ok()?;
+            let line = parse(&reply).into_iter().find(|line| line.primary == self.ids[primary])?;
+            self.ids.iter().position(|id| *id == line.id)
+        })
+        .await
     }
 
     /// Begins to move a slot: from now on, keys that the old node does not have are asked for at the new one.
