@@ -5,7 +5,6 @@ mod gate;
 mod live;
 mod losses;
 mod members;
-mod names;
 mod servers;
 mod suite;
 mod traffic;

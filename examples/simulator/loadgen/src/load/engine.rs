@@ -66,7 +66,7 @@ pub async fn run(
     let client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
     let client = client.reading(job.reads);
     let result = with_rows(&client, job, stop, progress).await;
-    // One that was cancelled leaves them to whoever cancelled it: an A/B run restores the mode before it removes them.
+    // A cancelled A/B run removes them itself, after it has restored the mode.
     if job.removes_rows && !stop.is_cancelled() {
         client.remove_all(&job.prefix).await;
     }
