@@ -130,7 +130,7 @@ async fn a_commit_that_is_not_visible_yet_leaves_no_stale_entry() {
 
     // A generation begins while a commit is on Kafka and not in the server's executed set. That takes a while on a busy
     // machine, so the commit stays invisible for longer.
-    mysql.execute("SET GLOBAL rpl_semi_sync_source_timeout = 12000").await;
+    mysql.execute("SET GLOBAL rpl_semi_sync_source_timeout = 25000").await;
     let cache = shop.cache().await;
     let committing = update_invisibly(&shop).await;
     let cdc = shop.run(&cache).await;
