@@ -1,14 +1,11 @@
-//! The settings of a source, the rules of its preflight, and the longest wait.
+//! The settings of a source, and the rules of its preflight.
 
 use std::time::Duration;
 
+use cachefront_core::backoff::DURATION_MAX;
 use cachefront_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-
-/// The longest wait, and the longest duration that a setting of a timer may have: a year. A deadline that lies too far ahead
-/// overflows.
-pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Timeouts and limits of a [`BinlogSource`](crate::BinlogSource).
 ///

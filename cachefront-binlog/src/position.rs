@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
+use cachefront_core::backoff::DURATION_MAX;
 use cachefront_core::{Error, ErrorKind, LoadCx, Position, Result};
 use mysql_async::Sid;
 use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
-use crate::config::{DURATION_MAX, deadline_after};
+use crate::config::deadline_after;
 use crate::error;
 use crate::mariadb::{IDENTITY_PREFIX, position as mariadb, visible};
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Entropy};
 
-/// The longest duration of a timer: sums of a few cannot overflow, and a wait has a bound.
-pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// The longest duration that a setting of a timer may have, for this crate and for adapters: sums of a few cannot overflow, and a
+/// wait has a bound.
+pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// The pauses between the attempts of one task, for the components of this crate and for adapters.
 ///

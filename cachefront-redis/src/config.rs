@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use cachefront_core::Result;
+use cachefront_core::backoff::DURATION_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::error::invalid;
-
-/// The longest duration that a setting may have: a year. A deadline that lies too far ahead overflows.
-const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;

@@ -210,7 +210,7 @@ where
     ) -> Result<Hit<V>> {
         self.note_read(&key, ReadOutcome::Miss);
         let loaded = flight.wait().await?;
-        if loaded.tier == Tier::Database && (flight.serves(newest) || loaded.accepted) {
+        if self.waiter_may_take((&Level::EVENTUAL, newest), &flight, &loaded) {
             return Ok(Hit::plain(loaded.value.clone(), loaded.tier));
         }
         Box::pin(self.read_since(key, &Level::EVENTUAL, work, newest)).await
@@ -241,7 +241,7 @@ where
         let suitable = if leads {
             loaded.tier == Tier::Database || self.proves(read.level, &loaded)
         } else {
-            self.waiter_may_take(read, flight, &loaded)
+            self.waiter_may_take((read.level, read.newest), flight, &loaded)
         };
         if !suitable {
             return Ok(JoinOutcome::Unsuitable);
@@ -254,9 +254,8 @@ where
 
     /// "Joining": a waiter takes a value that was loaded after the waiter started; or a value that the store accepted
     /// after it started and, for a session or bounded read, that proves itself.
-    fn waiter_may_take(&self, read: &Read<'_, K>, flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
-        loaded.tier == Tier::Database
-            && (flight.serves(read.newest) || (loaded.accepted && self.proves(read.level, loaded)))
+    fn waiter_may_take(&self, (level, newest): (&Level, u64), flight: &Flight<V>, loaded: &Loaded<V>) -> bool {
+        loaded.tier == Tier::Database && (flight.serves(newest) || (loaded.accepted && self.proves(level, loaded)))
     }
 
     /// Returns true if a loaded value by itself satisfies the level, by its position and the time of its load.

@@ -199,11 +199,11 @@ impl Cdc {
             next_order: 0,
             checked: false,
         };
-        let (pump, ended) = (Pump { source: self.source, worker }, status.clone());
+        let pump = Pump { source: self.source, worker };
         let drain_max = self.settings.drain_max;
         let run = async move {
             if AssertUnwindSafe(pump.run()).catch_unwind().await.is_err() {
-                note_panic(&ended);
+                note_panic(&status);
             }
         };
         let task = runtime.spawn(run).abort_handle();
