@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One binary, one target for each role: api, ui, consumer, load, bootstrap.
 #
 #   docker build --target api --tag cachefront-simulator:api .

@@ -3,6 +3,7 @@
 
 mod circles;
 mod configuration;
+mod context;
 mod docs;
 mod errors;
 mod language;

@@ -1,15 +1,17 @@
 //! `cargo xtask validate`: the checklist before a demonstration. Checks the machine, brings the stack up, runs both demos
-//! over HTTP, and prints what passed.
+//! over HTTP, and prints what passed. With containers it also kills each server, restarts all, and removes them.
 
 mod demo;
+mod list;
 mod machine;
 mod service;
+mod walk;
 
-use std::time::Instant;
+use std::time::Duration;
 
 use clap::Args;
 
-use self::service::Service;
+use self::{list::List, service::Service};
 use crate::{
     exec,
     failure::{Failure, Result},
@@ -19,81 +21,34 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The containers of compose.yaml, with the ports and settings that a user has, instead of processes on free ports.
-    #[arg(long)]
-    compose: bool,
+    #[arg(long, alias = "compose")]
+    containers: bool,
     /// Only embedded: no server, no container.
-    #[arg(long, conflicts_with = "compose")]
+    #[arg(long, conflicts_with = "containers")]
     embedded: bool,
     /// Leave the containers running, as the project `cachefront-validate`.
-    #[arg(long, requires = "compose")]
+    #[arg(long, requires = "containers")]
     keep: bool,
-}
-
-/// The list as it is filled in.
-#[derive(Debug, Default)]
-struct List {
-    lines: Vec<Line>,
-}
-
-/// One line of the list.
-#[derive(Debug)]
-struct Line {
-    what: String,
-    outcome: std::result::Result<String, String>,
-    seconds: f64,
-}
-
-impl List {
-    /// Does one thing and keeps what came of it. Returns `None` if it failed.
-    fn run<T>(&mut self, what: &str, step: impl FnOnce() -> Result<(T, String)>) -> Result<Option<T>> {
-        exec::check_interrupted()?;
-        eprintln!("validate: {what}");
-        let started = Instant::now();
-        let (value, outcome) = match step() {
-            Ok((value, said)) => (Some(value), Ok(said)),
-            Err(failure) => (None, Err(failure.to_string())),
-        };
-        exec::check_interrupted()?;
-        self.lines.push(Line { what: what.to_owned(), outcome, seconds: started.elapsed().as_secs_f64() });
-        Ok(value)
-    }
-
-    /// As [`List::run`], for what leaves nothing behind but words.
-    fn check(&mut self, what: &str, step: impl FnOnce() -> Result<String>) -> Result<()> {
-        self.run(what, || step().map(|said| ((), said))).map(drop)
-    }
-
-    #[expect(clippy::print_stdout, reason = "the table is what the command was called for")]
-    fn print(&self) {
-        println!();
-        for line in &self.lines {
-            let (word, said) = match &line.outcome {
-                Ok(said) => ("ok", said),
-                Err(said) => ("FAILED", said),
-            };
-            println!("{word:<7} {:<34} {:>6.1} s  {said}", line.what, line.seconds);
-        }
-        let failed = self.failed();
-        println!("\n{} passed, {failed} failed", self.lines.len() - failed);
-    }
-
-    fn failed(&self) -> usize {
-        self.lines.iter().filter(|line| line.outcome.is_err()).count()
-    }
+    /// Leave Grafana out, where its image cannot be had.
+    #[arg(long, requires = "containers")]
+    no_grafana: bool,
+    /// Watch the alerts for this many minutes after the start, before anything is killed.
+    #[arg(long, value_name = "MINUTES", requires = "containers", value_parser = clap::value_parser!(u64).range(1..=60))]
+    quiet: Option<u64>,
 }
 
 /// Goes through the list, also after something failed, and fails if anything did.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut list = List::default();
-    list.check("memory", || machine::memory(options.compose))?;
-    if options.compose {
+    list.check("memory", || machine::memory(options.containers))?;
+    if options.containers {
         list.check("ports", machine::ports)?;
     }
-    list.check("tools", || machine::tools(options.compose, options.embedded))?;
-    if options.compose {
+    list.check("tools", || machine::tools(options.containers, options.embedded))?;
+    if options.containers {
         // Containers that cannot get their ports, or for which there is no memory, only hide why.
         if list.failed() == 0 {
-            compose(options, &mut list)?;
+            containers(options, &mut list)?;
         }
     } else {
         processes(options, &mut list)?;
@@ -125,15 +80,26 @@ fn processes(options: &Options, list: &mut List) -> Result<()> {
     Ok(())
 }
 
-fn compose(options: &Options, list: &mut List) -> Result<()> {
-    let started = list.run("the containers come up", || Service::compose(options.keep))?;
-    let Some(service) = started else { return Ok(()) };
+fn containers(options: &Options, list: &mut List) -> Result<()> {
+    let started = list.run("the containers come up", || Service::compose(options.keep, !options.no_grafana))?;
+    let Some(mut service) = started else { return Ok(()) };
     demos(list, &service, "in containers")?;
     list.check("Prometheus reads every role", || exec::block_on(service.prometheus())?)?;
-    list.check("Grafana has the dashboards", || exec::block_on(service.grafana())?)?;
+    if !options.no_grafana {
+        list.check("Grafana has the dashboards", || exec::block_on(service.grafana())?)?;
+    }
+    if let Some(minutes) = options.quiet {
+        let time = Duration::from_secs(60 * minutes);
+        list.check("no alert fires", || exec::block_on(walk::quiet(&service.api, time))?)?;
+    }
+    walk::kill_each(list, &service)?;
+    walk::restart(list, &service)?;
     if list.failed() > 0 {
         // Before they are removed.
         eprintln!("{}", service::container_logs());
+    }
+    if !options.keep {
+        list.check("all are removed", || service.remove())?;
     }
     Ok(())
 }

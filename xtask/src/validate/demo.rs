@@ -69,7 +69,7 @@ impl Api {
     }
 
     /// A user of its own, read once, so that the cache holds it.
-    async fn warm_user(&self, mode: &str) -> Result<u64> {
+    pub(super) async fn warm_user(&self, mode: &str) -> Result<u64> {
         self.must(Method::PUT, "/mode", Some(json!({ "mode": mode }))).await?;
         let user = self.must(Method::POST, "/users", Some(user("before", &unique()))).await?;
         let id = user["id"].as_u64().ok_or_else(|| Failure::new("a new user has no id"))?;
@@ -85,7 +85,7 @@ impl Api {
         Ok(id)
     }
 
-    async fn rename(&self, id: u64) -> Result<()> {
+    pub(super) async fn rename(&self, id: u64) -> Result<()> {
         let email = self.must(Method::GET, &format!("/users/{id}"), None).await?["email"].clone();
         let body = json!({ "name": "after", "email": email });
         self.must(Method::PUT, &format!("/users/{id}"), Some(body)).await.map(drop)
@@ -125,8 +125,14 @@ pub(super) async fn ttl_stale_read(api: &Api) -> Result<String> {
 /// In CDC mode the change itself takes the entry out.
 pub(super) async fn cdc_invalidation(api: &Api) -> Result<String> {
     let id = api.warm_user("cdc").await?;
-    let started = Instant::now();
     api.rename(id).await?;
+    let took = fresh(api, id).await?;
+    Ok(format!("never stale beyond {} ms", took.as_millis()))
+}
+
+/// Waits until a renamed user is not stale any more, and removes it. Returns how long that took.
+pub(super) async fn fresh(api: &Api, id: u64) -> Result<Duration> {
+    let started = Instant::now();
     while api.state(id).await? == "stale" {
         if started.elapsed() > INVALIDATION_MAX {
             return Err(Failure::new(format!("still stale after {INVALIDATION_MAX:?}: GET /pipeline says why")));
@@ -138,7 +144,7 @@ pub(super) async fn cdc_invalidation(api: &Api) -> Result<String> {
     let (name, state) = (api.name(id).await?, api.state(id).await?);
     api.remove(id).await?;
     match (name.as_str(), state.as_str()) {
-        ("after", "healthy" | "absent") => Ok(format!("never stale beyond {} ms", took.as_millis())),
+        ("after", "healthy" | "absent") => Ok(took),
         _ => Err(Failure::new(format!("a read says {name:?}, and the entry is {state}"))),
     }
 }

@@ -30,24 +30,35 @@ const TTL: &str = "3s";
 
 /// The containers and volumes of a validation stand under a name of their own: those of the user are never touched.
 const PROJECT: &str = "cachefront-validate";
+/// What removes all of them, whatever profile they belong to.
+const REMOVAL: [&str; 6] = ["--profile", "*", "down", "--volumes", "--timeout", "20"];
 /// How many lines of each container are shown when it did not come up.
 const LOG_LINES: &str = "40";
 
 /// The services that are waited for; the rest come with them.
-const SERVICES: [&str; 5] = ["api", "ui", "consumer", "prometheus", "grafana"];
+const SERVICES: [&str; 4] = ["api", "ui", "consumer", "prometheus"];
+/// Waited for as well, unless it is left out.
+const GRAFANA: &str = "grafana";
 
 /// Where it listens. Dropping the value ends it.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) api: Api,
     panel: String,
-    _runs: Runs,
+    runs: Runs,
 }
 
 #[derive(Debug)]
 enum Runs {
     Process { _process: Running, dir: tempfile::TempDir },
-    Containers { keep: bool },
+    Containers(Containers),
+}
+
+/// The containers of compose.yaml. Dropping the value removes them, with their volumes.
+#[derive(Debug)]
+struct Containers {
+    services: Vec<&'static str>,
+    keep: bool,
 }
 
 impl Service {
@@ -91,7 +102,7 @@ impl Service {
         let service = Self {
             api: Api::new(format!("http://127.0.0.1:{api}"), None)?,
             panel: format!("http://127.0.0.1:{panel}"),
-            _runs: Runs::Process { _process: process, dir },
+            runs: Runs::Process { _process: process, dir },
         };
         let started = Instant::now();
         exec::block_on(service.ready(START))?.context(|| service.log())?;
@@ -99,22 +110,70 @@ impl Service {
     }
 
     /// Brings compose.yaml up, with the `.env` of the user.
-    pub(super) fn compose(keep: bool) -> Result<(Self, String)> {
+    pub(super) fn compose(keep: bool, grafana: bool) -> Result<(Self, String)> {
         let file = names::workspace_root().join(".env");
         let settings = fs::read_to_string(&file).context(|| {
             "there is no .env. Do: cp .env.example .env (PowerShell: Copy-Item .env.example .env)".to_owned()
         })?;
         let token = setting(&settings, "STACK_OPERATOR_TOKEN");
+        let mut services = SERVICES.to_vec();
+        services.extend(grafana.then_some(GRAFANA));
+        let said = services.join(", ");
         let service = Self {
             api: Api::new("http://127.0.0.1:8000".to_owned(), token)?,
             panel: "http://127.0.0.1:8501".to_owned(),
-            _runs: Runs::Containers { keep },
+            runs: Runs::Containers(Containers { services, keep }),
         };
-        let mut command = compose(&["up", "--build", "--detach", "--wait", "--wait-timeout", "600"])?;
-        if !exec::run(command.args(SERVICES))?.success() {
+        service.up(&["--build"])?;
+        Ok((service, said))
+    }
+
+    /// Starts what is stopped or was removed, without a build, and waits until all are healthy.
+    pub(super) fn start(&self) -> Result<()> {
+        self.up(&["--no-build"])
+    }
+
+    fn up(&self, flags: &[&str]) -> Result<()> {
+        let Runs::Containers(containers) = &self.runs else { return Ok(()) };
+        let mut command = compose(&["up", "--detach", "--wait", "--wait-timeout", "600"])?;
+        if !exec::run(command.args(flags).args(&containers.services))?.success() {
             return Err(Failure::new(format!("docker compose up failed. The containers said:\n{}", container_logs())));
         }
-        Ok((service, SERVICES.join(", ")))
+        Ok(())
+    }
+
+    /// Stops or removes the containers; their volumes remain.
+    pub(super) fn end(&self, arguments: &[&str]) -> Result<()> {
+        exec::text(&mut compose(arguments)?).map(drop)
+    }
+
+    /// Ends one service as a crash of its machine would.
+    pub(super) fn kill(&self, name: &str) -> Result<()> {
+        self.end(&["kill", "--signal", "SIGKILL", name])
+    }
+
+    /// Starts one service again and waits until it is healthy, and until the API is ready.
+    pub(super) fn bring_back(&self, name: &str) -> Result<()> {
+        let flags = ["up", "--detach", "--no-build", "--no-recreate", "--no-deps", "--wait", "--wait-timeout", "120"];
+        exec::text(compose(&flags)?.arg(name))?;
+        exec::block_on(self.pages())?.map(drop)
+    }
+
+    /// Removes the containers with their volumes, and checks that nothing of them is left.
+    pub(super) fn remove(&mut self) -> Result<String> {
+        let Runs::Containers(containers) = &mut self.runs else { return Ok(String::new()) };
+        exec::text(&mut compose(&REMOVAL)?)?;
+        containers.keep = true;
+        let label = format!("label=com.docker.compose.project={PROJECT}");
+        let mut left = Vec::new();
+        for kind in [&["ps", "--all", "--quiet"][..], &["volume", "ls", "--quiet"], &["network", "ls", "--quiet"]] {
+            let found = exec::text(Command::new("docker").args(kind).args(["--filter", &label]))?;
+            left.extend(found.split_whitespace().map(|id| format!("{} {id}", kind[0])));
+        }
+        match left.is_empty() {
+            true => Ok("no container, volume or network is left".to_owned()),
+            false => Err(Failure::new(format!("left: {}", left.join(", ")))),
+        }
     }
 
     /// The API is ready, and the panel responds.
@@ -185,16 +244,16 @@ impl Service {
     }
 
     fn log(&self) -> String {
-        let Runs::Process { dir, .. } = &self._runs else { return String::new() };
+        let Runs::Process { dir, .. } = &self.runs else { return String::new() };
         let log = fs::read_to_string(dir.path().join("log")).unwrap_or_default();
         exec::last_lines(&log, 8)
     }
 }
 
-impl Drop for Runs {
+impl Drop for Containers {
     fn drop(&mut self) {
-        if let Self::Containers { keep: false } = self
-            && let Ok(mut command) = compose(&["down", "--volumes", "--timeout", "20"])
+        if !self.keep
+            && let Ok(mut command) = compose(&REMOVAL)
         {
             let _ = command.status();
         }
@@ -229,8 +288,9 @@ mod tests {
     fn nothing_is_done_to_the_containers_of_the_user() {
         let file = std::fs::read_to_string(names::workspace_root().join("compose.yaml")).expect("compose.yaml");
         assert!(!file.lines().any(|line| line == format!("name: {PROJECT}")), "the user's project has our name");
-        let Ok(command) = compose(&["down", "--volumes"]) else { return };
+        let Ok(command) = compose(&REMOVAL) else { return };
         let arguments: Vec<_> = command.get_args().filter(|argument| *argument != "compose").collect();
-        assert_eq!(arguments, ["--project-name", PROJECT, "down", "--volumes"]);
+        assert_eq!(arguments[..2], ["--project-name", PROJECT]);
+        assert_eq!(arguments[2..], REMOVAL);
     }
 }
