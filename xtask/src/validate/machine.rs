@@ -60,7 +60,10 @@ pub(super) fn tools(containers: bool, embedded: bool) -> Result<String> {
         return Ok("a container engine responds".to_owned());
     }
     if containers {
-        return Err(Failure::new("`docker info` does not respond: start the engine, or leave out --containers"));
+        return Err(Failure::new(
+            "`docker info` and `docker compose version` must both succeed: start the engine, install the plugin \
+             `compose`, or leave out --containers",
+        ));
     }
     if on_path("mysqld").is_some() && on_path("redis-server").is_some() {
         return Ok("mysqld and redis-server".to_owned());
