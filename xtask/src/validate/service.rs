@@ -32,6 +32,8 @@ const TTL: &str = "3s";
 const PROJECT: &str = "cachefront-validate";
 /// What removes all of them, whatever profile they belong to.
 const REMOVAL: [&str; 6] = ["--profile", "*", "down", "--volumes", "--timeout", "20"];
+/// What Prometheus reads.
+const JOBS: [&str; 4] = ["cachefront-api", "cachefront-consumer", "cachefront-ui", "prometheus"];
 /// How many lines of each container are shown when it did not come up.
 const LOG_LINES: &str = "40";
 
@@ -192,14 +194,16 @@ impl Service {
             let url = "http://127.0.0.1:9090/api/v1/targets?state=active";
             let (_, answer) = self.api.ask(Method::GET, url, None).await?;
             let targets = answer["data"]["activeTargets"].as_array().cloned().unwrap_or_default();
-            let down: Vec<&Value> = targets.iter().filter(|target| target["health"] != "up").collect();
-            if !targets.is_empty() && down.is_empty() {
+            let has =
+                |job: &str| targets.iter().any(|target| target["labels"]["job"] == job && target["health"] == "up");
+            let missing: Vec<&str> = JOBS.into_iter().filter(|job| !has(job)).collect();
+            if missing.is_empty() {
                 return Ok(format!("{} targets are up", targets.len()));
             }
             if started.elapsed() > SCRAPES {
-                let named: Vec<String> =
-                    down.iter().map(|one| format!("{} {}", one["scrapeUrl"], one["lastError"])).collect();
-                return Err(Failure::new(format!("down: {}", named.join(", "))));
+                let down = targets.iter().filter(|target| target["health"] != "up");
+                let named: Vec<String> = down.map(|one| format!("{} {}", one["scrapeUrl"], one["lastError"])).collect();
+                return Err(Failure::new(format!("not up: {}; {}", missing.join(", "), named.join(", "))));
             }
             // sleep: the poll interval of a bounded wait.
             tokio::time::sleep(PAUSE).await;
