@@ -215,6 +215,10 @@ impl BusReader for Reader {
         self.inner.head()
     }
 
+    fn server(&self) -> ServerId {
+        self.inner.server()
+    }
+
     async fn next(&mut self) -> Result<Vec<BusRead>> {
         let born = self.born;
         tokio::select! {
