@@ -216,8 +216,8 @@ async fn a_clear_that_a_failover_of_the_store_loses_is_not_repeated() {
 #[tokio::test]
 async fn a_value_kept_while_the_bus_is_away_does_not_outlive_an_invalidation_that_was_lost_there() {
     for mode in [Some(InvalidationMode::Ttl), None] {
-        let (memory, database) = (Arc::new(MemoryStore::new("t")), Database::free());
-        let store = FaultyStore::new(Arc::clone(&memory));
+        let (memory, database) = (MemoryStore::new("t"), Database::free());
+        let store = FaultyStore::new(memory.clone());
         store.set_down(true);
         let plain = Cache::builder("row").loader(database.clone());
         let tables =
@@ -231,7 +231,7 @@ async fn a_value_kept_while_the_bus_is_away_does_not_outlive_an_invalidation_tha
         database.write(2);
         assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Local);
         // Another process invalidates the key, and its message is lost on this one.
-        let other: Cache<u64, u64> = Cache::builder("row").shared(Arc::clone(&memory)).build().expect("a cache");
+        let other: Cache<u64, u64> = Cache::builder("row").shared(memory).build().expect("a cache");
         other.invalidate(&7).await.expect("invalidated");
         store.set_down(false);
         wait_until("the bus is read again", || async { cache.get(&7).await.expect("a value") == Some(2) }).await;

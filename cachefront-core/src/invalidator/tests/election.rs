@@ -69,7 +69,7 @@ impl ChangeSource for Member {
 /// Two members, the first of which reads and writes the store over a connection that can fail.
 struct Scene {
     memory: MemoryStore,
-    connection: Arc<FaultyStore>,
+    connection: FaultyStore,
     source: ScriptedSource,
     members: Members,
     clock: Arc<TokioClock>,
@@ -79,7 +79,7 @@ impl Scene {
     fn new() -> Self {
         let clock = Arc::new(TokioClock::new());
         let memory = MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock));
-        let connection = Arc::new(FaultyStore::new(memory.clone()));
+        let connection = FaultyStore::new(memory.clone());
         Self { memory, connection, source: ScriptedSource::new("server-a"), members: Arc::default(), clock }
     }
 
@@ -95,7 +95,7 @@ impl Scene {
     }
 
     async fn first(&self) -> CdcHandle {
-        let first = self.start(1, Arc::clone(&self.connection));
+        let first = self.start(1, self.connection.clone());
         first.ready().await.expect("ready");
         first
     }
