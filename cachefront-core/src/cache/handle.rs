@@ -22,6 +22,7 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::log_limit::LogLimits;
 use crate::cache::merge::Merger;
 use crate::cache::mode_switch::ModeSwitch;
 use crate::cache::observer::CacheObserver;
@@ -318,6 +319,7 @@ where
             subscription: Arc::clone(&subscription),
             log_origin: ArcSwap::default(),
             uncovered: AtomicBool::new(false),
+            logs: LogLimits::default(),
             metrics: metrics.clone(),
         };
         if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
@@ -344,6 +346,7 @@ where
             metrics,
             observer: parts.observer,
             tags,
+            tags_noted: AtomicBool::new(false),
             tasks: Arc::new(Tasks::new()),
             ticker,
         };

@@ -173,19 +173,30 @@ struct Followed {
     source_time: Timestamp,
 }
 
+/// Where the last subscription ended.
+#[derive(Clone, Copy)]
+enum Handled {
+    /// There was none.
+    Nothing,
+    /// With this message of this server.
+    Upto(ServerId, u64),
+    /// Messages may have been lost.
+    Lost,
+}
+
 /// The task's state: it reads the bus, and notifies the caches.
 struct Follower {
     bus: Arc<dyn InvalidationBus>,
     pace: Pace,
     members: Arc<Members>,
     followed: Followed,
-    /// Up to which message of which server everything was handled; `None` if messages may have been lost since.
-    handled: Option<(ServerId, u64)>,
+    /// Up to which message everything was handled.
+    handled: Handled,
 }
 
 impl Follower {
     fn new(bus: Arc<dyn InvalidationBus>, pace: Pace, members: Arc<Members>) -> Self {
-        Self { bus, pace, members, followed: Followed::default(), handled: None }
+        Self { bus, pace, members, followed: Followed::default(), handled: Handled::Nothing }
     }
 
     /// Follows the bus until the task is aborted or no cache is left.
@@ -241,7 +252,7 @@ impl Follower {
             let listeners = self.members.living();
             for read in reads {
                 if read.sequence != sequence + 1 {
-                    self.handled = None;
+                    self.handled = Handled::Lost;
                     self.doubt("gap");
                     return delivered;
                 }
@@ -252,16 +263,20 @@ impl Follower {
                     silence = self.silence(&listeners);
                 }
                 self.handle(&read, &listeners);
-                self.handled = Some((server, sequence));
+                self.handled = Handled::Upto(server, sequence);
             }
         }
     }
 
     /// Notes where a new subscription begins. What was put into a tier before this may be older than a message that no reader has
-    /// delivered, unless the last reader ended exactly here.
+    /// delivered, unless the last reader ended exactly here, or nothing was ever published.
     fn continue_from(&mut self, server: ServerId, head: u64) {
-        let continued = self.handled.is_some_and(|(last, sequence)| last.is_same(server) && sequence == head);
-        self.handled = Some((server, head));
+        let continued = match self.handled {
+            Handled::Nothing => head == 0,
+            Handled::Upto(last, sequence) => last.is_same(server) && sequence == head,
+            Handled::Lost => false,
+        };
+        self.handled = Handled::Upto(server, head);
         if !continued {
             self.clear_uncovered();
         }
@@ -279,7 +294,9 @@ impl Follower {
             return;
         }
         if message.publisher != self.followed.publisher || read.server != self.followed.server {
-            self.doubt("publisher");
+            if self.followed.publisher != Publisher::READER {
+                self.doubt("publisher");
+            }
             self.followed.publisher = message.publisher;
             self.followed.server = read.server;
         }

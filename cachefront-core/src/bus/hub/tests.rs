@@ -160,18 +160,25 @@ impl Scene {
         Self::with(Recorder::default()).await
     }
 
-    /// Follows the bus for this cache, which is cleared when the first subscription has begun.
+    /// Follows the bus for this cache, from the first message on.
     async fn with(recorder: Recorder) -> Self {
+        let (scene, notified) = Self::at(0, recorder).await;
+        assert!(notified.is_empty(), "nothing was published");
+        scene
+    }
+
+    /// Follows the bus for this cache from this head on. Returns its notifications too.
+    async fn at(head: u64, recorder: Recorder) -> (Self, Vec<String>) {
         let (clock, recorder) = (ManualClock::new(), Arc::new(recorder));
         let (feeds, readers) = (0..3).map(|_| mpsc::unbounded_channel()).unzip();
-        let begins = Arc::new(StdMutex::new((SERVER, 0)));
+        let begins = Arc::new(StdMutex::new((SERVER, head)));
         let listener: Arc<dyn Listener> = Arc::<Recorder>::clone(&recorder);
         let hub = Hub::new();
         let script = Script { feeds: Mutex::new(readers), begins: Arc::clone(&begins) };
         hub.join(Arc::new(script), pace(&clock), &listener);
-        let scene = Self { clock, recorder, feeds, begins, sequence: 0, hub, _listener: listener };
-        assert_eq!(scene.settle().await, ["all"]);
-        scene
+        let scene = Self { clock, recorder, feeds, begins, sequence: head, hub, _listener: listener };
+        let notified = scene.settle().await;
+        (scene, notified)
     }
 
     /// Ends the reader, and begins the next one there. Returns the notifications of the cache.
@@ -369,7 +376,7 @@ async fn the_shortest_silence_that_a_cache_allows_counts_for_all() {
 
 /// A cache in TTL mode has a mapping, and no heartbeat need ever turn its tier on.
 #[tokio::test]
-async fn a_tier_that_no_publisher_has_turned_on_is_cleared_when_messages_may_be_lost() {
+async fn a_tier_without_heartbeats_is_cleared_when_messages_may_be_lost() {
     for mapping in [None, Some(MINE)] {
         let with = || Scene::with(Recorder { mapping, ..Recorder::default() });
         let mut gap = with().await;
@@ -377,7 +384,7 @@ async fn a_tier_that_no_publisher_has_turned_on_is_cleared_when_messages_may_be_
         gap.sequence += 1;
         assert_eq!(gap.send(keys(0)).await, ["all"]);
         let mut publisher = with().await;
-        assert_eq!(publisher.send(keys(9)).await, ["users:1", "all"]);
+        assert_eq!(publisher.send(keys(9)).await, ["users:1"]);
         assert_eq!(publisher.send(keys(8)).await, ["users:1", "all"]);
         let connection = with().await;
         connection.feeds[0].send(Err(Error::new(ErrorKind::Unavailable, "gone"))).expect("a follower");
@@ -390,12 +397,14 @@ async fn a_tier_that_no_publisher_has_turned_on_is_cleared_when_messages_may_be_
 
 /// A value may be put away while no reader is subscribed, and be invalidated by hand before the next one is.
 #[tokio::test]
-async fn what_was_put_away_while_the_bus_was_not_read_is_cleared_unless_nothing_was_published() {
+async fn what_was_kept_while_the_bus_was_not_read_is_cleared() {
     for mapping in [None, Some(MINE)] {
         let mut scene = Scene::with(Recorder { mapping, ..Recorder::default() }).await;
         scene.send(keys(0)).await;
         assert_eq!(scene.subscribe_again(SERVER, 1).await, ["all"], "at the loss, and nothing was published since");
         assert_eq!(scene.subscribe_again(SERVER, 2).await, ["all", "all"], "another message was published");
+        let (_, first) = Scene::at(7, Recorder { mapping, ..Recorder::default() }).await;
+        assert_eq!(first, ["all"], "messages may have come before the first subscription");
     }
     for (server, head) in [(ServerId(6), 1), (ServerId::UNKNOWN, 1), (SERVER, 0)] {
         let mut scene = Scene::new().await;
@@ -428,12 +437,13 @@ fn a_follower_that_ended_with_its_runtime_is_replaced() {
     assert_eq!(scene.recorder.take(), ["all"], "nothing reads the bus");
     runtime().block_on(async {
         let (next, reader) = mpsc::unbounded_channel();
+        *scene.begins.lock().expect("unpoisoned") = (SERVER, 1);
         let script = Script { feeds: Mutex::new([reader].into()), begins: Arc::clone(&scene.begins) };
         let keep = || scene.hub.keep_following(|| (Arc::new(script), pace(&scene.clock)));
         keep();
         scene.hub.keep_following(|| panic!("one is running"));
         assert_eq!(scene.settle().await, ["all"]);
-        next.send(Ok(vec![BusRead { server: SERVER, sequence: 1, message: beat(9) }])).expect("a follower");
+        next.send(Ok(vec![BusRead { server: SERVER, sequence: 2, message: beat(9) }])).expect("a follower");
         assert_eq!(scene.settle().await, ["on 5", "handled a:1-3 0"]);
     });
 }

@@ -214,7 +214,7 @@ async fn a_clear_that_a_failover_of_the_store_loses_is_not_repeated() {
 
 /// It is kept by its age, and no heartbeat ever turns the tier on.
 #[tokio::test]
-async fn a_value_kept_while_the_bus_is_away_does_not_outlive_an_invalidation_that_was_lost_there() {
+async fn a_value_kept_without_the_bus_outlives_no_lost_invalidation() {
     for mode in [Some(InvalidationMode::Ttl), None] {
         let (memory, database) = (MemoryStore::new("t"), Database::free());
         let store = FaultyStore::new(memory.clone());

@@ -15,7 +15,7 @@ use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
     Applied, Cover, Coverage, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta,
-    Reading, StoreWriter, Token,
+    Reading, ServerId, StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
