@@ -25,7 +25,9 @@ use tokio::time::Instant;
 pub struct BinlogSettings {
     /// Maximum time until a new connection is logged in. Default: 5 s.
     pub connect_timeout: Duration,
-    /// Maximum time for a query about settings, positions or columns. Default: 5 s.
+    /// Maximum time for a query about settings, positions or columns, and for each of those about triggers, views and foreign keys:
+    /// one that takes longer leaves these unknown, and a statement that is logged without its rows then flushes everything.
+    /// Default: 5 s.
     pub query_timeout: Duration,
     /// Maximum time for all queries of one preflight together. Default: 30 s.
     pub preflight_timeout: Duration,

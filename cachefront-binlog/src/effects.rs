@@ -20,13 +20,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cachefront_core::event::TableName;
-use cachefront_core::{Gtid, Position, Result};
+use cachefront_core::{ErrorKind, Gtid, Position, Result};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::charset::UNKNOWN;
 use crate::conn::Server;
-use crate::names::{fold, fold_table};
 use crate::position::{logged, wait_executed};
 
 /// Maximum number of tables that are kept. On a server with more, each statement may change any table.
@@ -49,6 +48,8 @@ pub(crate) struct Effects {
     /// The definitions that may have changed them since the lookup. A lookup that does not see all of them is void: the log
     /// has a definition before other sessions see it.
     defined: Position,
+    /// The lookup has taken too long. The next definition asks for another one.
+    too_slow: bool,
 }
 
 /// The names of views, without their databases.
@@ -114,7 +115,7 @@ impl Effects {
         }
         match &self.known {
             Some(known) if !self.is_outdated() => {
-                known.read_at.contains(gtid) || known.tables.contains(&fold_table(table))
+                known.read_at.contains(gtid) || known.tables.contains(&table.folded())
             }
             _ => true,
         }
@@ -136,7 +137,7 @@ impl Effects {
     /// Notes a definition: those of triggers, views, foreign keys and names change the effects.
     pub(crate) fn note(&mut self, text: &[u8], gtid: &Gtid) {
         const WORDS: [&[u8]; 4] = [b"TRIGGER", b"VIEW", b"REFERENCES", b"RENAME"];
-        if self.known.is_some() && WORDS.into_iter().any(|word| has_word(text, word)) {
+        if (self.known.is_some() || self.too_slow) && WORDS.into_iter().any(|word| has_word(text, word)) {
             self.defined.insert(gtid);
         }
     }
@@ -146,12 +147,28 @@ impl Effects {
         !self.defined.is_empty()
     }
 
-    /// Looks them up. Without the rights to see them all they are unknown; while a definition is not visible they stay
-    /// outdated.
+    /// Looks them up, over a connection of their own. Without the rights to see them all, or if the server takes too long, they are
+    /// unknown; while a definition is not visible they stay outdated.
     ///
     /// # Errors
-    /// That of the server.
-    pub(crate) async fn read(&mut self, conn: &mut Conn, server: &Server) -> Result<()> {
+    /// That of the server, if it cannot be reached or refuses.
+    pub(crate) async fn look_up(&mut self, server: &Server) -> Result<()> {
+        let mut conn = server.connect().await?;
+        match self.read(&mut conn, server).await {
+            Ok(()) => server.disconnect(conn).await,
+            // The connection is in the middle of a reply.
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                drop(conn);
+                *self = Self { too_slow: true, ..Self::default() };
+                tracing::warn!(error = %error.chain(), "triggers, views and foreign keys are unknown: each statement that changes rows flushes everything, until the next definition or session");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reads them.
+    async fn read(&mut self, conn: &mut Conn, server: &Server) -> Result<()> {
         let visible = async { Ok(wait_executed(conn, &self.defined, VISIBLE_WITHIN).await) };
         let limit = VISIBLE_WITHIN + server.query_timeout();
         if !server.within("waiting for a definition to be visible", limit, visible).await?? {
@@ -179,8 +196,7 @@ impl Effects {
         for (_, name, _) in rows.iter().filter(|(database, _, is_view)| *is_view && database != VIEWS_OF_SERVER) {
             views.add(name);
         }
-        let tables =
-            rows.into_iter().map(|(database, name, _)| TableName::new(&fold(&database), &fold(&name))).collect();
+        let tables = rows.into_iter().map(|(database, name, _)| TableName::new(&database, &name).folded()).collect();
         // Read after the tables: what later transactions define is in the log.
         let position = async { Ok(logged(conn).await) };
         let (read_at, _) = server.within("reading the position", server.query_timeout(), position).await??;
@@ -193,7 +209,7 @@ impl Effects {
         let tables = tables.iter().map(|table| TableName::from(*table)).collect();
         let mut known = Known { tables, views: Views::default(), read_at };
         views.iter().for_each(|view| known.views.add(view));
-        Self { known: Some(known), defined: Position::default() }
+        Self { known: Some(known), ..Self::default() }
     }
 }
 
@@ -218,6 +234,9 @@ pub(crate) fn sees_all(grants: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BinlogSettings;
+    use crate::conn::Tls;
+    use crate::scripted::Scripted;
 
     #[test]
     fn a_statement_has_effects_unless_the_lookup_excludes_them() {
@@ -239,6 +258,22 @@ mod tests {
         let mut unknown = Effects::default();
         unknown.note(b"CREATE VIEW v AS SELECT 1", &new);
         assert!(!unknown.is_outdated() && unknown.may_follow(&"shop.log".into(), &new));
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_takes_too_long_is_no_error_and_is_repeated() {
+        let scripted = Scripted::without_reply_to("SHOW GRANTS").await;
+        let settings = BinlogSettings::default().with_query_timeout(Duration::from_millis(20));
+        let server = Server::new(&scripted.url, &Tls::default(), &settings).expect("a server");
+        let new = Gtid { origin: "a".into(), number: 11 };
+        let mut effects = Effects::of(&["shop.audit"], &[], "a:1-10".parse().expect("a position"));
+        effects.look_up(&server).await.expect("no error");
+        assert!(!effects.are_known() && effects.may_follow(&"shop.log".into(), &new), "unknown: anything may follow");
+        assert!(!effects.is_outdated(), "no event asks again");
+        effects.note(b"CREATE TABLE x (id INT)", &new);
+        assert!(!effects.is_outdated());
+        effects.note(b"CREATE VIEW v AS SELECT 1", &new);
+        assert!(effects.is_outdated());
     }
 
     #[test]

@@ -97,15 +97,16 @@ impl Reader {
     }
 
     /// A lookup takes a connection of its own, because the one of the stream only sends events.
+    ///
+    /// # Errors
+    /// That of the server. A lookup of effects that takes too long is none.
     async fn take(&mut self, event: &Event, pieces: &mut Vec<Piece>) -> Result<()> {
         while let Step::NeedsColumns(table) = self.assembler.event(event, pieces)? {
             // Rows of an altered table are logged after the alteration has become visible.
             self.look_up(&[table], &Position::new()).await?;
         }
         if self.assembler.effects().is_outdated() {
-            let mut conn = self.server.connect().await?;
-            self.assembler.effects().read(&mut conn, &self.server).await?;
-            self.server.disconnect(conn).await;
+            self.assembler.effects().look_up(&self.server).await?;
         }
         let (altered, by) = self.assembler.take_altered();
         if altered.is_empty() { Ok(()) } else { self.look_up(&altered, &by).await }

@@ -23,9 +23,14 @@ impl Scripted {
     pub(crate) async fn serve(events: Vec<Vec<u8>>) -> Self {
         Self::listen(move |mut client| {
             let events = events.clone();
-            async move { session(&mut client, &events).await }
+            async move { session(&mut client, &events, None).await }
         })
         .await
+    }
+
+    /// Never replies to this query.
+    pub(crate) async fn without_reply_to(sql: &'static str) -> Self {
+        Self::listen(move |mut client| async move { session(&mut client, &[], Some(sql)).await }).await
     }
 
     /// Refuses every client with this error instead of a greeting.
@@ -98,14 +103,15 @@ pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u
     body
 }
 
-/// Logs a client in, and replies to its commands until it goes.
-async fn session(client: &mut TcpStream, events: &[Vec<u8>]) -> std::io::Result<()> {
+/// Logs a client in, and replies to its commands until it goes; never to the query `unanswered`.
+async fn session(client: &mut TcpStream, events: &[Vec<u8>], unanswered: Option<&str>) -> std::io::Result<()> {
     send(client, 0, &greeting(false)).await?;
     receive(client).await?;
     send(client, 2, OK).await?;
     loop {
         let command = receive(client).await?;
         match command.split_first() {
+            Some((0x03, sql)) if unanswered.is_some_and(|query| query.as_bytes() == sql) => {}
             Some((0x03, sql)) => reply(client, &String::from_utf8_lossy(sql)).await?,
             Some((0x1e, _)) => {
                 for (number, event) in events.iter().enumerate() {

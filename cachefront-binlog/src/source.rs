@@ -183,13 +183,7 @@ impl BinlogSource {
     /// everything, which is no reason not to start.
     async fn look_up_effects(&self) -> Effects {
         let mut effects = Effects::default();
-        let looked_up = async {
-            let mut conn = self.server.connect().await?;
-            let read = effects.read(&mut conn, &self.server).await;
-            self.server.disconnect(conn).await;
-            read
-        };
-        if let Err(error) = looked_up.await {
+        if let Err(error) = effects.look_up(&self.server).await {
             tracing::warn!(error = %error.chain(), "triggers, views and foreign keys are unknown: each statement that changes rows flushes everything");
         }
         effects

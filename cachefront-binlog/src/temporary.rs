@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use cachefront_core::event::TableName;
 
 use crate::charset::UNKNOWN;
-use crate::names::fold_table;
 
 /// Maximum number of tables that are kept. Beyond it all are dropped: a table that is not kept counts as an ordinary one.
 const TABLES_MAX: usize = 10_000;
@@ -35,8 +34,8 @@ impl Temporary {
         if self.tables.is_empty() {
             return;
         }
-        let (uncertain, folded) = (is_uncertain(table), fold_table(table));
-        self.tables.retain(|(own, kept)| *own != session || !uncertain && fold_table(kept) != folded);
+        let (uncertain, folded) = (is_uncertain(table), table.folded());
+        self.tables.retain(|(own, kept)| *own != session || !uncertain && kept.folded() != folded);
     }
 
     /// Returns true if this name is a temporary table of the session.

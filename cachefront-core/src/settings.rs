@@ -354,6 +354,10 @@ pub struct CdcSettings {
     pub retry_min: Duration,
     /// The maximum pause between retries. Default: 5 s.
     pub retry_max: Duration,
+    /// How long an invalidator may fail, session after session and without progress, before its source gives up its place in an
+    /// election of the source's own, such as a Kafka consumer group. Default: 5 s: another member then works within the
+    /// freshness objective, and a short outage of a server that all members use elects no other one.
+    pub resign_after: Duration,
     /// How long a shutdown waits for the current batch. Default: 10 s.
     pub drain_max: Duration,
 }
@@ -372,6 +376,7 @@ impl Default for CdcSettings {
             gate_timeout: Duration::from_secs(1),
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
+            resign_after: Duration::from_secs(5),
             drain_max: Duration::from_secs(10),
         }
     }
@@ -390,6 +395,7 @@ impl CdcSettings {
         with_gate_timeout = gate_timeout: Duration;
         with_retry_min = retry_min: Duration;
         with_retry_max = retry_max: Duration;
+        with_resign_after = resign_after: Duration;
         with_drain_max = drain_max: Duration;
     }
 
@@ -403,6 +409,7 @@ impl CdcSettings {
             ("gate_timeout", self.gate_timeout),
             ("retry_min", self.retry_min),
             ("retry_max", self.retry_max),
+            ("resign_after", self.resign_after),
             ("drain_max", self.drain_max),
         ])?;
         bounded(&[("batch_linger", self.batch_linger)])?;

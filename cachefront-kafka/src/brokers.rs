@@ -172,7 +172,7 @@ fn is_unknown_code(code: RDKafkaErrorCode) -> bool {
 }
 
 /// Runs a blocking request of the client outside of the runtime's worker threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     doing: &'static str,
     ask: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

@@ -24,6 +24,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::sync::watch;
 
+use crate::brokers::blocking;
 use crate::checkpoint::Resume;
 use crate::config::KafkaSettings;
 use crate::error::{failed, is_transient};
@@ -35,6 +36,7 @@ const POLL: Duration = Duration::from_millis(200);
 ///
 /// Dropping it leaves the group within 200 ms.
 pub(crate) struct Membership {
+    group: String,
     consumer: Arc<BaseConsumer<Election>>,
     leads: watch::Receiver<Result<bool>>,
     stop: Arc<AtomicBool>,
@@ -116,7 +118,25 @@ impl Membership {
                 Error::with_source(ErrorKind::Unavailable, "the thread of the consumer group cannot be started", cause)
             },
         )?;
-        Ok(Self { consumer, leads, stop })
+        Ok(Self { group: group.to_owned(), consumer, leads, stop })
+    }
+
+    /// Returns true if the group has another member, which leads if this one leaves. False if the brokers do not reply within
+    /// `timeout`: then no other one can be elected either.
+    pub(crate) async fn has_others(&self, timeout: Duration) -> bool {
+        let (consumer, group) = (Arc::clone(&self.consumer), self.group.clone());
+        let listed = blocking("reading the members of the consumer group", move || {
+            let groups = consumer.fetch_group_list(Some(&group), timeout);
+            let groups = groups.map_err(|cause| failed("reading the members of the consumer group", cause))?;
+            Ok(groups.groups().iter().map(|group| group.members().len()).sum::<usize>())
+        });
+        match listed.await {
+            Ok(members) => members > 1,
+            Err(error) => {
+                tracing::debug!(error = %error.chain(), "the members of the consumer group are not known");
+                false
+            }
+        }
     }
 
     /// Waits until this member leads.

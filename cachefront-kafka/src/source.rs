@@ -63,6 +63,8 @@ pub struct KafkaSource {
     shared: SharedView,
     probe: Arc<KafkaProbe>,
     membership: Option<Membership>,
+    /// This member has left the group for another one, and does not join again before.
+    rejoins_at: Option<Instant>,
     session: Option<Session>,
     /// True within a snapshot that has flushed everything. Outlives sessions.
     snapshot: bool,
@@ -160,6 +162,7 @@ impl KafkaSource {
             shared,
             probe: Arc::new(probe),
             membership: None,
+            rejoins_at: None,
             session: None,
             snapshot: false,
             committed_at: None,
@@ -374,6 +377,10 @@ impl ChangeSource for KafkaSource {
             if !self.probe.absent(vec![topic.clone()]).await?.is_empty() {
                 return Err(Error::new(ErrorKind::Unavailable, no_election(group, topic)));
             }
+            if let Some(at) = self.rejoins_at {
+                tokio::time::sleep_until(at).await;
+                self.rejoins_at = None;
+            }
             self.membership = Some(Membership::join(&self.parts.client, group, topic, &self.parts.settings)?);
         }
         if let Some(membership) = &mut self.membership
@@ -435,6 +442,20 @@ impl ChangeSource for KafkaSource {
     /// standby waits in it.
     async fn close(&mut self) {
         self.end_session();
+    }
+
+    /// Leaves the group if it has another member. This one joins again after the time within which that one has noticed it: if
+    /// it were a member earlier, it could be assigned the election topic again.
+    async fn resign(&mut self) {
+        self.end_session();
+        let settings = &self.parts.settings;
+        if let Some(membership) = &self.membership
+            && membership.has_others(settings.request_timeout).await
+        {
+            tracing::warn!(source = %self.describe(), "this member of the consumer group cannot work: it leaves, so that another one is elected");
+            self.rejoins_at = Some(Instant::now() + settings.session_timeout);
+            self.membership = None;
+        }
     }
 
     fn probe(&self) -> Arc<dyn SourceProbe> {

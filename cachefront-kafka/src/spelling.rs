@@ -21,7 +21,7 @@ impl Spellings {
     /// A name in lower case that is mapped itself is a table of its own.
     pub(crate) fn new(filter: &TableFilter) -> Self {
         let spelled = filter.iter().filter_map(|(table, _)| {
-            let logged = lower_table(table);
+            let logged = table.lower();
             filter.get(&logged).is_none().then(|| (logged, table.clone()))
         });
         Self(spelled.collect())
@@ -61,32 +61,6 @@ impl Spellings {
     /// Returns each name in lower case with the mapping's name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TableName, &TableName)> {
         self.0.iter()
-    }
-}
-
-/// The name in lower case.
-fn lower_table(table: &TableName) -> TableName {
-    match table.database() {
-        "" => TableName::from(lower(table.as_str()).as_str()),
-        database => TableName::new(&lower(database), &lower(table.name())),
-    }
-}
-
-/// Returns a name in lower case, character by character, as the server makes it.
-pub(crate) fn lower(name: &str) -> String {
-    name.chars().map(lower_char).collect()
-}
-
-/// Returns the lower case of a character that has a single one, and otherwise the character. The server has a lower case for
-/// the dotted capital I alone.
-fn lower_char(character: char) -> char {
-    if character == '\u{130}' {
-        return 'i';
-    }
-    let mut lower = character.to_lowercase();
-    match (lower.next(), lower.next()) {
-        (Some(single), None) => single,
-        _ => character,
     }
 }
 
@@ -136,16 +110,5 @@ mod tests {
         let table = TableName::new("Shop.Example", "Users");
         mapped.add(table.clone(), &Columns::All);
         assert_eq!(Spellings::new(&mapped).mapped(&TableName::new("shop.example", "users")), Some(&table));
-    }
-
-    /// Every character that the server changes when it folds a name, each followed by the result.
-    const SERVER: &str = include_str!("../../cachefront-binlog/src/names/lower.txt");
-
-    #[test]
-    fn every_character_becomes_what_the_server_makes_of_it() {
-        for pair in SERVER.split_whitespace() {
-            let pair: Vec<char> = pair.chars().collect();
-            assert_eq!(lower_char(pair[0]), pair[1], "{pair:?}");
-        }
     }
 }

@@ -241,6 +241,10 @@ impl BusReader for RedisBusReader {
         self.head
     }
 
+    fn server(&self) -> ServerId {
+        self.server
+    }
+
     async fn next(&mut self) -> Result<Vec<BusRead>> {
         loop {
             let reply = self.wait().await?;

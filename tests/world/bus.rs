@@ -160,6 +160,10 @@ impl BusReader for Reader {
         self.head
     }
 
+    fn server(&self) -> ServerId {
+        self.id
+    }
+
     async fn next(&mut self) -> Result<Vec<BusRead>> {
         loop {
             let changed = Arc::clone(&self.world.state().servers[self.server].changed);

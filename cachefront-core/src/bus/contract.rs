@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::bus::message::{BusMessage, BusRead};
 use crate::error::Result;
+use crate::identity::ServerId;
 
 /// Delivers invalidations to every process that has a process-local tier.
 ///
@@ -38,6 +39,14 @@ pub trait InvalidationBus: fmt::Debug + Send + Sync + 'static {
 pub trait BusReader: fmt::Debug + Send {
     /// Returns the sequence of the last message before this reader's first one; 0 for an empty stream.
     fn head(&self) -> u64;
+
+    /// Returns the server whose stream is read, with the meaning of [`BusRead::server`]. If the next subscription has the
+    /// server and the head at which this one ended, nothing was lost in between.
+    ///
+    /// Default: unknown; something may then have been lost.
+    fn server(&self) -> ServerId {
+        ServerId::UNKNOWN
+    }
 
     /// Waits for the next messages, and returns at least one.
     ///

@@ -13,6 +13,9 @@
 //! | no message for `bus_silence_max` | off, cleared, until the next heartbeat |
 //! | a lost connection | off, cleared, until a new subscription gets a heartbeat |
 //!
+//! A cache in TTL mode, or one that depends on no table, keeps its tier on without heartbeats: it is cleared after each of these
+//! but silence, and again when the next subscription has begun, unless nothing was published in between.
+//!
 //! While its tier is off, a cache reads the shared store: slower, and as correct.
 
 mod contract;

@@ -152,7 +152,8 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Sets how long the absence of a row is cached; zero to disable. Default: 30 s.
+    /// Sets how long the absence of a row is cached, unless its loader [requests another time](crate::LoadCx::ttl); zero to never
+    /// cache it. Default: 30 s.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
         self

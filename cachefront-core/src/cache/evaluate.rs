@@ -36,6 +36,18 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         self.evaluate(reading, level, now)
     }
 
+    /// Evaluates an entry that the store considers valid, for a plain read. Returns `None` if it is damaged, or of another codec.
+    pub(super) async fn evaluate_present(&self, reading: Reading, now: Timestamp) -> Option<Lookup<V>> {
+        let mut decoded = self.decode(reading, now);
+        if matches!(decoded, Err(LoadReason::NotDecodable | LoadReason::Damaged)) {
+            return None;
+        }
+        if self.tagged {
+            decoded = self.verify(vec![decoded], Look::Read).await.pop()?;
+        }
+        Some(decoded.map_or(Lookup::Miss, |stored| self.judge(stored, &Level::EVENTUAL, now)))
+    }
+
     /// Judges whether a valid value satisfies the level.
     #[inline]
     pub(super) fn judge(&self, stored: Stored<V>, level: &Level, now: Timestamp) -> Lookup<V> {
@@ -77,7 +89,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let fixed = match Fixed::decode(&entry) {
             Ok(fixed) => fixed,
             Err(error) => {
-                tracing::warn!(cache = %self.cache, error = %error, "an entry of the store is damaged and counts as a miss");
+                if let Some(withheld) = self.logs.damaged.pass(self.clock.now()) {
+                    tracing::warn!(cache = %self.cache, error = %error, withheld, "an entry of the store is damaged and counts as a miss");
+                }
                 return Err(LoadReason::Damaged);
             }
         };
@@ -114,11 +128,6 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         })
     }
 
-    /// Returns true for an entry that is damaged, or of another codec.
-    pub(super) fn is_undecodable(&self, reading: Reading, now: Timestamp) -> bool {
-        matches!(self.decode(reading, now), Err(LoadReason::NotDecodable | LoadReason::Damaged))
-    }
-
     /// Decodes the value of an entry, `None` if the database has no such row; its tags; and its size before compression.
     fn decode_payload(&self, header: &Header, payload: &[u8]) -> Result<(Option<V>, Vec<Mark>, usize), LoadReason> {
         if header.state == PayloadState::Negative {
@@ -143,7 +152,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
             Ok((bytes, value)) => Ok((Some(value), marks, bytes)),
             Err(error) => {
-                tracing::warn!(cache = %self.cache, error = %error, "a value of the store cannot be decoded and counts as a miss");
+                if let Some(withheld) = self.logs.undecodable.pass(self.clock.now()) {
+                    tracing::warn!(cache = %self.cache, error = %error, withheld, "a value of the store cannot be decoded and counts as a miss");
+                }
                 Err(LoadReason::NotDecodable)
             }
         }

@@ -3,6 +3,7 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::cache::tags::Mark;
 use crate::loader::{TAG_BYTES_MAX, TAGS_MAX};
 
 /// Number of keys whose last tags are remembered. A key that is forgotten may be loaded twice.
@@ -10,6 +11,25 @@ const REMEMBERED_MAX: usize = 16_384;
 
 /// Returns the tags of a key, before it is loaded.
 pub(super) type TagsOf<K> = Arc<dyn Fn(&K) -> Vec<String> + Send + Sync>;
+
+/// What was known of a key's tags, or of those of several keys, before their load.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    pub(super) tags: Vec<Box<str>>,
+    /// The marks of these tags, as far as they can be read or made.
+    pub(super) marks: Vec<Mark>,
+}
+
+/// What becomes of a value that was just loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marked {
+    /// It is offered to the tiers.
+    Keep,
+    /// It is not stored, because it has tags that were not expected: the next load of the key has their marks.
+    Later,
+    /// It is not stored, and another load now would not be either.
+    Never,
+}
 
 /// A cache's tags.
 pub(super) struct Tags<K> {

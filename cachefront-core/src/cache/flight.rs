@@ -103,6 +103,32 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
+    /// Returns the flight of `key` for a reader that cannot load: the one in progress, or else one that has ended with `error`, which
+    /// no other reader can join.
+    pub(crate) fn of_others(
+        &self,
+        key: &K,
+        ticket: Ticket,
+        epochs: &Epochs,
+        error: impl FnOnce() -> Error,
+    ) -> Arc<Flight<V>> {
+        let shard = self.shard(key);
+        if let Some(flight) = shard.get(key)
+            && epochs.holds(flight.ticket)
+        {
+            return Arc::clone(flight);
+        }
+        drop(shard);
+        Arc::new(Flight {
+            number: self.newest(),
+            ticket,
+            purpose: Purpose::Miss,
+            leased_until: AtomicU64::new(0),
+            outcome: OnceLock::from(Err(error())),
+            completed: Notify::new(),
+        })
+    }
+
     /// Returns the flight of `key` that a reader may join without a read of the store: it began because there was no value, and its
     /// lease keeps others from storing one. A load that takes longer than its lease may be one that hangs, while another process has
     /// filled the key.

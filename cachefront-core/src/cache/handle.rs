@@ -22,6 +22,7 @@ use crate::cache::hit::Hit;
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::LoadGate;
 use crate::cache::local::{Local, LocalTier};
+use crate::cache::log_limit::LogLimits;
 use crate::cache::merge::Merger;
 use crate::cache::mode_switch::ModeSwitch;
 use crate::cache::observer::CacheObserver;
@@ -183,7 +184,8 @@ where
     /// log has, and it comes after their commit.
     ///
     /// When it returns, no process reads an older value from the shared store, and no load that began before stores one. The
-    /// process-local tiers of other processes follow within the time that a message takes, or are turned off.
+    /// process-local tiers of other processes follow within the time that a message takes, or are turned off; a cache in TTL mode, or
+    /// without `depends_on`, whose process cannot read the bus is cleared when it can again.
     ///
     /// # Errors
     /// If the store or its bus cannot be reached. The key is removed from this process's tier in any case.
@@ -317,6 +319,7 @@ where
             subscription: Arc::clone(&subscription),
             log_origin: ArcSwap::default(),
             uncovered: AtomicBool::new(false),
+            logs: LogLimits::default(),
             metrics: metrics.clone(),
         };
         if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
@@ -343,6 +346,7 @@ where
             metrics,
             observer: parts.observer,
             tags,
+            tags_noted: AtomicBool::new(false),
             tasks: Arc::new(Tasks::new()),
             ticker,
         };
@@ -363,8 +367,15 @@ fn subscribe<K, V>(
         let listener: Arc<dyn Listener> = Arc::clone(&subscription) as _;
         hub.join(parts.store.bus(), pace(parts), &listener);
     }
-    let tick = || tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick);
-    let ticker = parts.local.is_some().then(tick);
+    let ticker = parts.local.is_some().then(|| {
+        let (hub, bus, pace) = (Arc::downgrade(&hub), parts.store.bus(), pace(parts));
+        let keep_following = move || {
+            if let Some(hub) = hub.upgrade() {
+                hub.keep_following(|| (Arc::clone(&bus), pace.clone()));
+            }
+        };
+        tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick, keep_following)
+    });
     (subscription, hub, ticker)
 }
 
@@ -405,17 +416,22 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
     Pace {
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),
-        silence_max: parts.settings.bus_silence_max,
         pause_min: parts.settings.bus_retry_min,
         pause_max: parts.settings.bus_retry_max,
     }
 }
 
-/// Starts the task that ticks the coarse clock, and compares the watermark with the freshness objective at each tick.
+/// Starts the task that ticks the coarse clock. At each tick it compares the watermark with the freshness objective, and calls
+/// `keep_following`: the task that follows the bus may have ended with the runtime of another cache.
 ///
 /// It ticks at multiples of `period`, so that the tasks of all caches of a process wake together: once per period, and not
 /// once per cache.
-fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duration) -> JoinHandle<()> {
+fn tick(
+    clock: Arc<dyn Clock>,
+    subscription: Weak<Subscription>,
+    period: Duration,
+    keep_following: impl Fn() + Send + 'static,
+) -> JoinHandle<()> {
     let guard = Ticker(Weak::clone(&subscription));
     tokio::spawn(async move {
         let _guard = guard;
@@ -423,6 +439,7 @@ fn tick(clock: Arc<dyn Clock>, subscription: Weak<Subscription>, period: Duratio
             clock.tick();
             subscription.tick();
             drop(subscription);
+            keep_following();
             clock.sleep(until_multiple(clock.now(), period)).await;
         }
     })

@@ -1,6 +1,7 @@
 //! The parts of a cache, shared by all of its handles and tasks.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::task::JoinHandle;
 
@@ -58,6 +59,8 @@ pub(super) struct Inner<K, V> {
     pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
     /// The cache's tags; `None` if its values have none.
     pub(super) tags: Option<Tags<K>>,
+    /// True once a warning was logged that a value cannot carry its tags.
+    pub(super) tags_noted: AtomicBool,
     /// The loads that run apart from their readers.
     pub(super) tasks: Arc<Tasks>,
     /// Ticks the coarse clock. It ends with the last handle.

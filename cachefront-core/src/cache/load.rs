@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::{Instrument, Span};
 
+use crate::cache::expected_tags::Expected;
 use crate::cache::flight::{Leader, Outcome};
 use crate::cache::hit::{Hit, Loaded, Tier, age};
 use crate::cache::inner::Inner;
@@ -100,7 +101,7 @@ where
             Ok(fresh) => fresh,
             Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,
         };
-        self.mark(leader.key(), lease.as_mut(), &[], &mut fresh);
+        self.mark(leader.key(), lease.as_mut(), &Expected::default(), &mut fresh);
         leader.seal();
         Ok(Arc::new(self.store_loaded(leader.key(), plan, lease, fresh).await))
     }
@@ -153,8 +154,13 @@ where
         lease: Option<&Lease>,
     ) -> Result<Fresh<V>> {
         let cx = self.gate.context(lease.and_then(|lease| lease.fence.as_ref()).into_iter());
+        let (once, loader) = (work.take_once(), &self.loader);
+        if once.is_none() && loader.is_none() {
+            // It says nothing about the database, whose circuit breaker does not count it.
+            return Err(self.gate.failed(self.gate.no_loader()));
+        }
         let load = async {
-            match (work.take_once(), &self.loader, &previous) {
+            match (once, loader, &previous) {
                 (Some(load), _, _) => load(Arc::clone(&cx)).await.map(Reloaded::Value),
                 (None, Some(loader), Some(previous)) => loader.reload(key, previous, &cx).await,
                 (None, Some(loader), None) => loader.load(key, &cx).await.map(Reloaded::Value),
@@ -179,13 +185,8 @@ where
         fences: impl Iterator<Item = &'a Position>,
     ) -> Result<Vec<Result<Fresh<V>>>> {
         let cx = self.gate.context(fences);
-        let load = async {
-            match &self.loader {
-                Some(loader) => loader.load_each(keys, &cx).await,
-                None => Err(self.gate.no_loader()),
-            }
-        };
-        let (mut values, facts) = self.gate.run(permit, &cx, load).await?;
+        let Some(loader) = &self.loader else { return Err(self.gate.failed(self.gate.no_loader())) };
+        let (mut values, facts) = self.gate.run(permit, &cx, loader.load_each(keys, &cx)).await?;
         let fresh = |key| match values.remove(key) {
             Some(Ok(loaded)) => Ok(self.gate.fresh_of_many(loaded, &facts)),
             Some(Err(error)) => Err(self.gate.failed(error)),

@@ -11,6 +11,7 @@ use futures_util::future::{join, join_all};
 use tracing::Instrument;
 
 use crate::cache::epochs::Ticket;
+use crate::cache::expected_tags::Expected;
 use crate::cache::flight::{Flight, Joined};
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
@@ -22,7 +23,7 @@ use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::read::{JoinOutcome, Read};
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lease, Leased, Lookup, Stored};
-use crate::cache::tags::{Look, Mark};
+use crate::cache::tags::Look;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -125,6 +126,11 @@ where
         for part in parts {
             let (read, purpose) = (&part.read, part.purpose);
             let ticket = self.subscription.epochs.ticket(&read.store_key);
+            if self.loader.is_none() {
+                let flight = self.flight_of_others(&read.key, ticket);
+                flights.push((part, flight, false));
+                continue;
+            }
             let (flight, leads) = match self.flights.join(&read.key, purpose, ticket, &self.subscription.epochs) {
                 Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
@@ -241,7 +247,7 @@ where
     pub(super) async fn run_loads(self: Arc<Self>, pending: Vec<PendingLoad<K, V>>) {
         let began = self.clock.now();
         // Before the leases, as for one key.
-        let marks = self.expected_marks_of_many(&pending).await;
+        let expected = self.expect_tags(pending.iter().map(|load| load.leader.key())).await;
         let permit = match self.gate.permit().await {
             Ok(permit) => permit,
             Err(error) => {
@@ -260,7 +266,7 @@ where
                 let stored = loads
                     .into_iter()
                     .zip(fresh)
-                    .map(|((load, lease), fresh)| self.store_one(load, lease, fresh, (&marks, began)));
+                    .map(|((load, lease), fresh)| self.store_one(load, lease, fresh, (&expected, began)));
                 join_all(stored.collect::<Vec<_>>()).await;
             }
             Err(error) => {
@@ -268,15 +274,6 @@ where
                 join_all(failed.collect::<Vec<_>>()).await;
             }
         }
-    }
-
-    /// Returns the marks of all tags that these keys are expected to have.
-    async fn expected_marks_of_many(&self, pending: &[PendingLoad<K, V>]) -> Vec<Mark> {
-        let Some(tags) = &self.tags else { return Vec::new() };
-        let mut expected: Vec<_> = pending.iter().flat_map(|load| tags.expected(load.leader.key())).collect();
-        expected.sort();
-        expected.dedup();
-        self.shared.marks(&expected).await
     }
 
     /// Requests a lease for each load, and returns the loads that are still necessary.
@@ -309,14 +306,14 @@ where
         load: PendingLoad<K, V>,
         mut lease: Option<Lease>,
         fresh: Result<Fresh<V>>,
-        (marks, began): (&[Mark], Timestamp),
+        (expected, began): (&Expected, Timestamp),
     ) {
         let mut fresh = match fresh {
             Ok(fresh) => fresh,
             Err(error) => return self.fail_one(load, lease, error, began).await,
         };
         // A value with a tag that was not expected is stored by the next load.
-        self.mark(load.leader.key(), lease.as_mut(), marks, &mut fresh);
+        self.mark(load.leader.key(), lease.as_mut(), expected, &mut fresh);
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         let outcome = Ok(Arc::new(loaded));

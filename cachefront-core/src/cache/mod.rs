@@ -30,6 +30,7 @@ mod level;
 mod load;
 mod load_gate;
 mod local;
+mod log_limit;
 mod many;
 mod many_values;
 mod merge;

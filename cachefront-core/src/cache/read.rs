@@ -224,6 +224,9 @@ where
         work: &Work<V>,
     ) -> Result<JoinOutcome<V>> {
         let ticket = self.subscription.epochs.ticket(&read.store_key);
+        if !self.can_load(work) {
+            return self.landed(read, &self.flight_of_others(&read.key, ticket), false).await;
+        }
         match self.flights.join(&read.key, purpose, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
                 let flight = leader.flight();
@@ -233,6 +236,12 @@ where
             }
             Joined::Waiter(flight) => self.landed(read, &flight, false).await,
         }
+    }
+
+    /// Returns the flight that a reader without a loader waits for. It leads none: it would only fail, and the readers with a
+    /// loader of their own that join it would fail with it.
+    pub(super) fn flight_of_others(&self, key: &K, ticket: Ticket) -> Arc<Flight<V>> {
+        self.flights.of_others(key, ticket, &self.subscription.epochs, || self.gate.failed(self.gate.no_loader()))
     }
 
     /// Waits for the value of a flight, which this read leads or has joined, and judges it.

@@ -64,7 +64,7 @@ where
             return self.bypass(&key, level, &work, self.proof_wait()).await;
         };
         let read = Read { key, store_key, level, newest };
-        match self.join(&read, Purpose::Reload, &work).await? {
+        match self.within_hard_timeout(self.join(&read, Purpose::Reload, &work)).await? {
             JoinOutcome::Hit(hit) => Ok(hit),
             JoinOutcome::Unsuitable | JoinOutcome::Lagging { .. } => {
                 self.bypass(&read.key, level, &work, self.proof_wait()).await

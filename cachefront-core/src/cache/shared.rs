@@ -14,6 +14,7 @@ use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::log_limit::LogLimits;
 use crate::cache::mode_switch::ModeSwitch;
 use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
@@ -83,6 +84,8 @@ pub(super) struct SharedTier<V> {
     pub(super) log_origin: ArcSwap<Box<str>>,
     /// True once a warning was logged that no invalidator covers this cache.
     pub(super) uncovered: AtomicBool,
+    /// Bounds what each read can log.
+    pub(super) logs: LogLimits,
     pub(super) metrics: CacheMetrics,
 }
 
@@ -283,10 +286,8 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     /// cannot decode.
     async fn present(&self, meta: Option<Arc<Meta>>, entry: Bytes) -> Option<Leased<V>> {
         let reading = Reading { server: ServerId::UNKNOWN, meta, entry: Some(entry) };
-        let now = self.clock.now();
-        match self.evaluate_one(reading.clone(), &Level::EVENTUAL, now, Look::Read).await {
+        match self.evaluate_present(reading, self.clock.now()).await? {
             Lookup::Hit(stored) => Some(Leased::Present(stored.into_loaded())),
-            Lookup::Miss if self.is_undecodable(reading, now) => None,
             _ => Some(Leased::Without),
         }
     }
@@ -341,13 +342,17 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let last = self.encoded_bytes.load(Ordering::Relaxed);
         let mut encoded = Vec::with_capacity(last + last / 8);
         if let Err(error) = self.codec.encode(value, &mut encoded) {
-            tracing::warn!(cache = %self.cache, error = %error, "a value cannot be encoded and is not cached");
+            if let Some(withheld) = self.logs.not_encoded.pass(self.clock.now()) {
+                tracing::warn!(cache = %self.cache, error = %error, withheld, "a value cannot be encoded and is not cached");
+            }
             self.metrics.fill_refused("codec");
             return None;
         }
         let (bytes, max) = (encoded.len(), self.value_bytes_max);
         if bytes > max {
-            tracing::warn!(cache = %self.cache, bytes, max, "a value is larger than `value_bytes_max` and is not cached");
+            if let Some(withheld) = self.logs.too_large.pass(self.clock.now()) {
+                tracing::warn!(cache = %self.cache, bytes, max, withheld, "a value is larger than `value_bytes_max` and is not cached");
+            }
             self.metrics.fill_refused("too_large");
             return None;
         }
@@ -469,7 +474,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     fn failed(&self, operation: &'static str, error: &Error) {
         self.metrics.store_failed(operation);
         if !is_outage(error) {
-            tracing::warn!(cache = %self.cache, operation, error = %error.chain(), "a store operation failed; reads use the database");
+            if let Some(withheld) = self.logs.store_failed.pass(self.clock.now()) {
+                tracing::warn!(cache = %self.cache, operation, error = %error.chain(), withheld, "a store operation failed; reads use the database");
+            }
         } else {
             tracing::debug!(cache = %self.cache, operation, error = %error.chain(), "the store is not reachable; reads use the database");
         }

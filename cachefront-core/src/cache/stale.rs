@@ -54,7 +54,9 @@ where
                 if let Some(failures) = &self.failures {
                     failures.insert(read.key.clone(), retry_at);
                 }
-                tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a load failed; a stale value is served");
+                if let Some(withheld) = self.shared.logs.stale.pass(now) {
+                    tracing::warn!(cache = %self.shared.cache, error = %error.chain(), withheld, "a load failed; a stale value is served");
+                }
                 Ok(self.serve_stale(&read.key, stale))
             }
             loaded => loaded,

@@ -54,6 +54,8 @@ pub(crate) struct Subscription {
     cache: Arc<str>,
     /// The cache's mapping; `None` if it depends on no table.
     mapping: Option<MappingId>,
+    /// How long the invalidator may be silent before it counts as dead.
+    silence_max: Duration,
     /// Counts the invalidations of the process-local tier.
     pub(crate) epochs: Epochs,
     /// What was handled of the bus, for proofs.
@@ -83,6 +85,7 @@ impl Subscription {
         Self {
             cache,
             mapping,
+            silence_max: settings.bus_silence_max,
             epochs: Epochs::new(settings.epoch_slots),
             handled: ArcSwap::default(),
             server: AtomicU64::new(ServerId::UNKNOWN.0),
@@ -238,6 +241,10 @@ impl Listener for Subscription {
 
     fn mapping(&self) -> Option<MappingId> {
         self.mapping
+    }
+
+    fn silence_max(&self) -> Duration {
+        self.silence_max
     }
 
     fn is_started(&self) -> bool {

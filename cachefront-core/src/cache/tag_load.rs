@@ -2,12 +2,13 @@
 //!
 //! The marks of a value must be older than its load, but its tags may be known only after it. So the marks of the tags that the
 //! key is expected to have are read first: those of [`tags_of`](crate::CacheBuilder::tags_of), and those of the key's last load.
-//! If the loader reports another tag, the key is loaded a second time, with the mark of that tag.
+//! If the cache's loader reports another tag, the key is loaded a second time, with the mark of that tag.
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::cache::expected_tags::is_usable;
+use crate::cache::expected_tags::{Expected, Marked, is_usable};
 use crate::cache::flight::{Leader, Outcome};
 use crate::cache::hit::Loaded;
 use crate::cache::inner::Inner;
@@ -15,52 +16,67 @@ use crate::cache::load::Next;
 use crate::cache::load_gate::Fresh;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::Lease;
-use crate::cache::tags::{Mark, select};
+use crate::cache::tags::select;
 use crate::error::{Error, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::loader::{TAG_BYTES_MAX, TAGS_MAX};
 
 impl<K, V> Inner<K, V>
 where
     K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Returns the marks of the tags that a key is expected to have. Must be called before the key's lease is taken.
-    pub(super) async fn expected_marks(&self, key: &K) -> Vec<Mark> {
-        match &self.tags {
-            Some(tags) => self.shared.marks(&tags.expected(key)).await,
-            None => Vec::new(),
-        }
+    /// Returns the tags that keys are expected to have, with their marks. Must be called before the leases of the keys are taken.
+    pub(super) async fn expect_tags(&self, keys: impl Iterator<Item = &K>) -> Expected {
+        let Some(known) = &self.tags else { return Expected::default() };
+        let mut tags: Vec<_> = keys.flat_map(|key| known.expected(key)).collect();
+        tags.sort();
+        tags.dedup();
+        let marks = self.shared.marks(&tags).await;
+        Expected { tags, marks }
     }
 
-    /// Gives the lease the marks of a loaded value. If one is missing, or the value has tags and the cache none, the value must
-    /// not be stored: returns false.
-    pub(super) fn mark(&self, key: &K, lease: Option<&mut Lease>, marks: &[Mark], fresh: &mut Fresh<V>) -> bool {
-        let reported = &fresh.facts.notes.tags;
-        let Some(tags) = &self.tags else {
-            if !reported.is_empty() {
-                tracing::warn!(
-                    cache = %self.shared.cache,
-                    "the loader sets tags and the cache has none, so the value is not stored: add `tagged` to its builder"
-                );
-                fresh.facts.notes.no_store = true;
+    /// Gives the lease the marks of a loaded value. A value of which a mark is missing must not be stored, nor one that has tags
+    /// in a cache that has none.
+    pub(super) fn mark(&self, key: &K, lease: Option<&mut Lease>, expected: &Expected, fresh: &mut Fresh<V>) -> Marked {
+        let notes = &mut fresh.facts.notes;
+        let Some(known) = &self.tags else {
+            if notes.tags.is_empty() {
+                return Marked::Keep;
             }
-            return reported.is_empty();
+            self.cannot_tag("the loader sets tags and the cache has none: add `tagged` to its builder");
+            notes.no_store = true;
+            return Marked::Never;
         };
-        let selected = tags.of_loaded(key, reported).and_then(|tags| select(marks, &tags));
-        match (lease, selected) {
-            (Some(lease), Some(selected)) => {
-                lease.marks = selected;
-                true
-            }
-            // Nothing is stored without a lease, and a value without marks must not get into the process-local tier.
-            (None, _) => {
-                fresh.facts.notes.no_store = true;
-                true
-            }
-            (Some(_), None) => {
-                fresh.facts.notes.no_store = true;
-                false
-            }
+        let tags = if notes.tags_refused { None } else { known.of_loaded(key, &notes.tags) };
+        if tags.is_none() {
+            self.cannot_tag(&format!(
+                "a value has more than {TAGS_MAX} tags, an empty one, or one of more than {TAG_BYTES_MAX} bytes: give it fewer or shorter ones"
+            ));
+        }
+        // Nothing is stored without a lease, and a value without marks must not get into the process-local tier.
+        let (Some(lease), Some(tags), false) = (lease, tags, notes.no_store) else {
+            notes.no_store = true;
+            return Marked::Never;
+        };
+        if let Some(selected) = select(&expected.marks, &tags) {
+            lease.marks = selected;
+            return Marked::Keep;
+        }
+        notes.no_store = true;
+        if tags.iter().all(|tag| expected.tags.contains(tag)) {
+            // A marker could neither be read nor made.
+            self.metrics.fill_refused("tags");
+            return Marked::Never;
+        }
+        Marked::Later
+    }
+
+    /// Counts a value that is not stored because of its tags, and says why the first time.
+    fn cannot_tag(&self, why: &str) {
+        self.metrics.fill_refused("tags");
+        if !self.tags_noted.swap(true, Ordering::Relaxed) {
+            tracing::warn!(cache = %self.shared.cache, "{why}; until then such a value is not stored, and each read loads it (said once)");
         }
     }
 
@@ -68,7 +84,9 @@ where
     pub(super) async fn load_tagged(&self, leader: &Leader<K, V>, plan: &LoadPlan, work: Work<V>) -> Outcome<V> {
         let mut second = false;
         loop {
-            let marks = self.expected_marks(leader.key()).await;
+            // A loader for one call cannot run again, and the cache's own may return another value.
+            let repeatable = !work.has_once() && self.loader.is_some();
+            let expected = self.expect_tags(std::iter::once(leader.key())).await;
             let (permit, mut lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
                 Next::Present(loaded) => return Ok(Arc::new(loaded)),
                 Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
@@ -79,8 +97,8 @@ where
                 Ok(fresh) => fresh,
                 Err(error) => return self.load_failed(plan, lease.as_ref(), error).await,
             };
-            let marked = self.mark(leader.key(), lease.as_mut(), &marks, &mut fresh);
-            if !marked && !second && self.loader.is_some() {
+            let marked = self.mark(leader.key(), lease.as_mut(), &expected, &mut fresh);
+            if marked == Marked::Later && repeatable && !second {
                 // The tags are known now.
                 self.release_lease(&plan.store_key, lease.as_ref()).await;
                 second = true;
@@ -95,7 +113,9 @@ where
     pub(super) async fn load_failed(&self, plan: &LoadPlan, lease: Option<&Lease>, error: Error) -> Outcome<V> {
         if plan.purpose == Purpose::Refresh {
             // The lease is left to expire: the value is still served, and no process tries again before that.
-            tracing::warn!(cache = %self.shared.cache, error = %error.chain(), "a refresh in the background failed");
+            if let Some(withheld) = self.shared.logs.refresh.pass(self.clock.now()) {
+                tracing::warn!(cache = %self.shared.cache, error = %error.chain(), withheld, "a refresh in the background failed");
+            }
             return Ok(Arc::new(Loaded::abandoned()));
         }
         self.release_lease(&plan.store_key, lease).await;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::cache::hit::Tier;
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
+use crate::clock::Sleep;
 use crate::error::{Error, Result};
 use crate::key::CacheKey;
 
@@ -63,7 +64,7 @@ impl<'a, K, V, I> WarmUp<'a, K, V, I> {
         Self { cache, keys, rate: 1_000, batch: 100 }
     }
 
-    /// Asks for at most this number of keys per second, on average from the start. Default: 1,000, which no database notices.
+    /// Asks for at most this number of keys per second: a batch begins when the time of the one before has passed. Default: 1,000, which no database notices.
     pub fn rate(mut self, keys_per_second: u32) -> Self {
         self.rate = keys_per_second.max(1);
         self
@@ -97,7 +98,8 @@ where
     V: Clone + Send + Sync + 'static,
     I: Iterator<Item = K> + Send,
 {
-    let began = cache.clock.now();
+    let share = |keys: u64| Duration::from_secs_f64(keys as f64 / f64::from(rate));
+    let mut turn: Option<Sleep> = None;
     let mut report = WarmUpReport::default();
     let mut failed_batches = 0;
     loop {
@@ -107,6 +109,11 @@ where
         }
         let asked = next.len() as u64;
         let failed_before = report.failed;
+        if let Some(turn) = turn.take() {
+            turn.await;
+        }
+        // A timer, which a step of the clock does not move.
+        turn = Some(cache.clock.sleep(share(asked)));
         for hit in Arc::clone(cache).read_many(next, Level::default()).await {
             report.count(hit.map(|hit| (hit.tier, hit.value.is_none())));
         }
@@ -116,11 +123,6 @@ where
             && let Some(error) = report.last_error
         {
             return Err(error);
-        }
-        let due = Duration::from_secs_f64(report.keys as f64 / f64::from(rate));
-        let ahead = due.saturating_sub(cache.clock.now().since(began));
-        if !ahead.is_zero() {
-            cache.clock.sleep(ahead).await;
         }
     }
 }

@@ -5,11 +5,13 @@
 //! tables. A transaction that is larger than a batch comes in parts, of which only the last one is complete.
 
 pub mod calendar;
+mod fold;
 mod image;
 mod row;
 mod table;
 mod text;
 
+pub use fold::{fold_char, lower};
 pub use image::{RowBlock, RowImage};
 pub use row::{Column, FromValue, Value};
 pub use table::TableName;

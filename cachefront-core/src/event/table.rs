@@ -46,6 +46,14 @@ impl TableName {
         self.0.dot.and_then(|dot| self.0.text.get(..dot)).unwrap_or_default()
     }
 
+    /// Returns the name whose parts `change` made of this one's.
+    pub(super) fn map_parts(&self, change: impl Fn(&str) -> String) -> Self {
+        match self.0.dot {
+            Some(_) => Self::new(&change(self.database()), &change(self.name())),
+            None => Self(Arc::new(Name { text: change(self.as_str()).into(), dot: None })),
+        }
+    }
+
     /// Returns the table's own name; the whole text if it was made of a text that has no dot, or more than one.
     pub fn name(&self) -> &str {
         self.0.dot.and_then(|dot| self.0.text.get(dot + 1..)).unwrap_or(&self.0.text)

@@ -181,8 +181,8 @@ impl Checks {
         self.open.retain(|(check, head)| {
             let outcome = match ledger.standing(&check.target.subject.key, head) {
                 Standing::Behind => return true,
-                Standing::Changed(newest) if newest.gtid == check.cause.gtid => Outcome::Inconsistent,
-                Standing::Changed(_) => Outcome::Superseded,
+                Standing::Changed(newest, _) if newest.gtid == check.cause.gtid => Outcome::Inconsistent,
+                Standing::Changed(..) => Outcome::Superseded,
                 Standing::Unchanged(_) => Outcome::Undecided,
             };
             judged.push((check.clone(), outcome));

@@ -108,11 +108,14 @@ fn record_row(state: &State, transaction: &Transaction, row: &RowChange) {
     };
     for (index, watch) in state.comparer.watches.iter().enumerate() {
         // A change that cannot be mapped flushes its cache, so which keys it had is of no importance.
-        let Ok(subjects) = watch.keys(row) else {
+        let Ok(named) = watch.keys(row) else {
             state.ledger().record_unknown(&transaction.gtid);
             continue;
         };
-        for subject in subjects {
+        if !named.complete {
+            state.ledger().record_unknown(&transaction.gtid);
+        }
+        for subject in named.subjects {
             state.ledger().record(&subject.key, cause.clone());
             if watch.mode() == InvalidationMode::Cdc {
                 state.plan(&Target { watch: index, subject }, &cause);

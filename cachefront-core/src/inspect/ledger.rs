@@ -39,8 +39,9 @@ fn micros<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
 pub(super) enum Standing {
     /// The log was not read up to there.
     Behind,
-    /// The key's newest change.
-    Changed(Cause),
+    /// The newest change that names the key. The transactions in this position are not known: a later one of them may have
+    /// changed the key too.
+    Changed(Cause, Position),
     /// No known transaction changed the key. Those in this position are not known.
     Unchanged(Position),
 }
@@ -55,7 +56,8 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Followed {
-    /// Transactions whose changes are not known: those before the log was followed, and those that were forgotten.
+    /// Transactions whose changes are not known: those before the log was followed, those that were forgotten, and those that
+    /// may have changed any key.
     unknown: Position,
     /// Everything that was read, with all before it.
     upto: Position,
@@ -100,10 +102,10 @@ impl Ledger {
         }
     }
 
-    /// Records a transaction that may have changed any key.
+    /// Records a transaction that may have changed any key. It counts with all before it, as one that is forgotten does.
     pub(super) fn record_unknown(&mut self, gtid: &Gtid) {
         if let Some(followed) = &mut self.followed {
-            followed.unknown.insert(gtid);
+            followed.unknown.insert_range(&gtid.origin, 1, gtid.number);
         }
     }
 
@@ -124,7 +126,7 @@ impl Ledger {
     pub(super) fn standing(&self, key: &StoreKey, head: &Position) -> Standing {
         match &self.followed {
             Some(followed) if followed.upto.covers(head) => match followed.newest.get(key) {
-                Some(cause) => Standing::Changed(cause.clone()),
+                Some(cause) => Standing::Changed(cause.clone(), followed.unknown.clone()),
                 None => Standing::Unchanged(followed.unknown.clone()),
             },
             _ => Standing::Behind,
@@ -158,7 +160,7 @@ mod tests {
         ledger.record(&key(1), cause(7));
         assert_eq!(ledger.standing(&key(1), &position("a:1-7")), Standing::Behind);
         ledger.advance(&position("a:1-7"));
-        assert_eq!(ledger.standing(&key(1), &position("a:1-7")), Standing::Changed(cause(7)));
+        assert_eq!(ledger.standing(&key(1), &position("a:1-7")), Standing::Changed(cause(7), position("a:1-5")));
         assert_eq!(ledger.standing(&key(2), &position("a:1-7")), Standing::Unchanged(position("a:1-5")));
         assert!(ledger.is_superseded(&key(1), &cause(6).gtid) && !ledger.is_superseded(&key(1), &cause(7).gtid));
         ledger.end();
@@ -175,9 +177,9 @@ mod tests {
         ledger.advance(&position("a:1-4"));
         // 1 and 2 were forgotten for 3 and 4; key 1 was changed again by 4.
         assert_eq!(ledger.standing(&key(2), &position("a:4")), Standing::Unchanged(position("a:1-2")));
-        assert_eq!(ledger.standing(&key(1), &position("a:4")), Standing::Changed(cause(4)));
+        assert_eq!(ledger.standing(&key(1), &position("a:4")), Standing::Changed(cause(4), position("a:1-2")));
         ledger.record_unknown(&cause(9).gtid);
-        assert_eq!(ledger.standing(&key(5), &position("a:4")), Standing::Unchanged(position("a:1-2:9")));
+        assert_eq!(ledger.standing(&key(5), &position("a:4")), Standing::Unchanged(position("a:1-9")));
     }
 
     #[test]

@@ -59,23 +59,27 @@ pub(super) struct Facts<'a> {
 /// Only what is proven is `Lost` or `Mapping`; everything else is `Late`, until the invalidator has applied enough to tell.
 pub(super) fn classify(facts: &Facts<'_>, standing: Standing) -> (StaleKind, Option<Cause>) {
     if facts.mode == InvalidationMode::Ttl {
-        let cause = if let Standing::Changed(cause) = standing { Some(cause) } else { None };
+        let cause = if let Standing::Changed(cause, _) = standing { Some(cause) } else { None };
         return (StaleKind::Aging, cause);
     }
     let Some(applied) = facts.applied else { return (StaleKind::Late, None) };
     let has_all_applied = facts.head.is_some_and(|head| applied.covers(head));
+    let other = if has_all_applied { StaleKind::Lost } else { StaleKind::Late };
+    let covers = |unknown: &Position| facts.loaded.is_some_and(|loaded| loaded.covers(unknown));
     match standing {
-        // The fill contains the newest change that the mapping names: the row differs because of another one.
-        Standing::Changed(cause) if facts.loaded.is_some_and(|loaded| loaded.contains(&cause.gtid)) => {
-            (StaleKind::Mapping, Some(cause))
+        // The fill contains the newest change that names the key: the row differs because of another one. It is one that no
+        // mapping names only if the fill contains those too that name no key, such as the invalidations of tags.
+        Standing::Changed(cause, unknown) if facts.loaded.is_some_and(|loaded| loaded.contains(&cause.gtid)) => {
+            if covers(&unknown) {
+                (StaleKind::Mapping, Some(cause))
+            } else {
+                (other, None)
+            }
         }
-        Standing::Changed(cause) if applied.contains(&cause.gtid) => (StaleKind::Lost, Some(cause)),
-        Standing::Changed(cause) => (StaleKind::Late, Some(cause)),
-        Standing::Unchanged(unknown) if facts.loaded.is_some_and(|loaded| loaded.covers(&unknown)) => {
-            (StaleKind::Mapping, None)
-        }
-        Standing::Unchanged(_) | Standing::Behind if has_all_applied => (StaleKind::Lost, None),
-        Standing::Unchanged(_) | Standing::Behind => (StaleKind::Late, None),
+        Standing::Changed(cause, _) if applied.contains(&cause.gtid) => (StaleKind::Lost, Some(cause)),
+        Standing::Changed(cause, _) => (StaleKind::Late, Some(cause)),
+        Standing::Unchanged(unknown) if covers(&unknown) => (StaleKind::Mapping, None),
+        Standing::Unchanged(_) | Standing::Behind => (other, None),
     }
 }
 
@@ -89,13 +93,19 @@ mod tests {
         text.parse().expect("a position")
     }
 
-    fn changed() -> Standing {
-        Standing::Changed(Cause {
+    /// Changed by the fifth transaction; before the log was followed, and possibly by these.
+    fn changed_or(unknown: &str) -> Standing {
+        let cause = Cause {
             gtid: Gtid { origin: "a".into(), number: 5 },
             table: "shop.row".into(),
             operation: "update",
             committed_at: Timestamp::UNKNOWN,
-        })
+        };
+        Standing::Changed(cause, position(unknown))
+    }
+
+    fn changed() -> Standing {
+        changed_or("a:1-3")
     }
 
     /// The kind for what was applied, loaded, and the end of the log.
@@ -127,6 +137,18 @@ mod tests {
         assert_eq!(kind("a:1-5", "a:1-3", "a:1-9", unchanged()), StaleKind::Mapping);
         assert_eq!(kind("a:1-5", "a:1-2", "a:1-9", unchanged()), StaleKind::Late);
         assert_eq!(kind("a:1-9", "a:1-2", "a:1-9", unchanged()), StaleKind::Lost);
+    }
+
+    #[test]
+    fn a_later_change_that_names_no_key_proves_no_wrong_mapping() {
+        let tagged = || changed_or("a:1-7");
+        assert_eq!(kind("a:1-6", "a:1-5", "a:1-9", tagged()), StaleKind::Late);
+        assert_eq!(
+            kind("a:1-9", "a:1-5", "a:1-9", tagged()),
+            StaleKind::Lost,
+            "it is applied, and the entry is still there"
+        );
+        assert_eq!(kind("a:1-6", "a:1-7", "a:1-9", tagged()), StaleKind::Mapping);
     }
 
     #[test]

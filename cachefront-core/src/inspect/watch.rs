@@ -173,6 +173,13 @@ impl fmt::Debug for Subject {
     }
 }
 
+/// The keys that a change makes stale.
+pub(super) struct Named {
+    pub(super) subjects: Vec<Subject>,
+    /// False if the change makes others stale too, which it does not name: those with one of its tags.
+    pub(super) complete: bool,
+}
+
 /// An entry of any cache.
 #[derive(Clone)]
 pub(super) struct Entry {
@@ -200,7 +207,7 @@ pub(super) trait Watched: Send + Sync {
     fn has_loader(&self) -> bool;
     fn table_filter(&self) -> TableFilter;
     /// Returns the keys that a change makes stale.
-    fn keys(&self, change: &RowChange) -> Result<Vec<Subject>>;
+    fn keys(&self, change: &RowChange) -> Result<Named>;
     /// Returns keys to check, at most `max`.
     async fn sample(&self, max: usize) -> Result<Vec<Subject>>;
     async fn peek(&self, subject: &Subject) -> Result<Option<Entry>>;
@@ -233,7 +240,7 @@ where
         self.cache.rules().table_filter()
     }
 
-    fn keys(&self, change: &RowChange) -> Result<Vec<Subject>> {
+    fn keys(&self, change: &RowChange) -> Result<Named> {
         let mut subjects: Vec<Subject> = Vec::new();
         for key in self.cache.rules().typed_keys::<K>(change)? {
             if let Some(subject) = self.subject(key)?
@@ -242,7 +249,10 @@ where
                 subjects.push(subject);
             }
         }
-        Ok(subjects)
+        let mut stored = Vec::new();
+        self.cache.rules().keys(change, &mut stored)?;
+        let complete = stored.iter().all(|key| subjects.iter().any(|subject| subject.key == *key));
+        Ok(Named { subjects, complete })
     }
 
     async fn sample(&self, max: usize) -> Result<Vec<Subject>> {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use tracing::{Instrument, Span};
 
-use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Batch;
@@ -19,6 +18,7 @@ use crate::invalidator::batch::{Flush, Plan, plan};
 use crate::invalidator::control::DesiredState;
 use crate::invalidator::latency::StageTimes;
 use crate::invalidator::pump::{Ended, Pump};
+use crate::invalidator::retries::Retries;
 use crate::invalidator::watermark::Watermark;
 use crate::invalidator::worker::Session;
 use crate::position::Position;
@@ -61,7 +61,7 @@ impl Pump {
         &mut self,
         session: &mut Session,
         desired: DesiredState,
-        backoff: &mut Backoff,
+        retries: &mut Retries,
     ) -> Result<Ended> {
         let limits = limits(&self.worker.settings);
         let mut watermark = Watermark::new(Arc::clone(&self.worker.probe), Arc::clone(&self.worker.clock));
@@ -97,7 +97,7 @@ impl Pump {
                             self.apply(session, ready.batch, ready.plan, ready.received_at, &mut watermark, desired)
                                 .instrument(span)
                                 .await?;
-                            backoff.reset();
+                            retries.applied();
                         }
                     } else if let Some(still) = &mut waiting {
                         tracing::warn!(position = %still.plan.transactions, "commits are in the log and not yet visible to readers: invalidations wait");
@@ -108,6 +108,7 @@ impl Pump {
                     let batch = batch?;
                     let received_at = self.worker.clock.now();
                     if batch.transactions.is_empty() && batch.checkpoint == session.checkpoint {
+                        retries.progressed();
                         continue;
                     }
                     let plan = plan(&batch, &self.worker.caches, self.worker.observer.is_some());
@@ -117,7 +118,7 @@ impl Pump {
                     } else {
                         let span = apply_span(&plan);
                         self.apply(session, batch, plan, received_at, &mut watermark, desired).instrument(span).await?;
-                        backoff.reset();
+                        retries.applied();
                     }
                 }
             }

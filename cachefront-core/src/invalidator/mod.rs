@@ -1,7 +1,7 @@
 //! The write side: applies a source's changes to a store, in the one order that cannot leave a stale entry.
 //!
-//! From the lowest file to the highest: [`control`], [`status`], [`mapped`], [`batch`], [`latency`], [`observer`] and
-//! [`watermark`] are the parts; [`worker`] writes to the store, [`begin`] starts a session; [`pump`] runs one session
+//! From the lowest file to the highest: [`control`], [`status`], [`mapped`], [`batch`], [`latency`], [`observer`],
+//! [`retries`] and [`watermark`] are the parts; [`worker`] writes to the store, [`begin`] starts a session; [`pump`] runs one session
 //! after another, [`standby`] and [`main_loop`] are its phases; [`handle`] and [`cdc`] are the public types.
 
 mod batch;
@@ -14,6 +14,7 @@ mod main_loop;
 mod mapped;
 mod observer;
 mod pump;
+mod retries;
 mod standby;
 mod status;
 #[cfg(test)]

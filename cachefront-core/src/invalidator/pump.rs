@@ -5,9 +5,9 @@
 
 use tokio::sync::watch;
 
-use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::control::DesiredState;
+use crate::invalidator::retries::Retries;
 use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
@@ -36,10 +36,10 @@ pub(super) enum Ended {
 impl Pump {
     /// Runs sessions until a shutdown, or until the first session finds a configuration error. Pauses between failures.
     pub(crate) async fn run(mut self) {
-        let mut backoff = Backoff::new(self.worker.settings.retry_min, self.worker.settings.retry_max);
+        let mut retries = Retries::new(&self.worker.settings);
         loop {
             let desired_states = self.worker.desired_states.clone();
-            match self.session(&mut backoff).await {
+            match self.session(&mut retries).await {
                 Ok(Ended::Shutdown) => break,
                 Ok(Ended::Again) => continue,
                 // A pause, so that a source that loses changes repeatedly is not opened in a hot loop.
@@ -48,10 +48,13 @@ impl Pump {
                     if self.is_permanent(&error) {
                         return;
                     }
+                    if retries.failed(self.worker.clock.now()) {
+                        self.source.resign().await;
+                    }
                 }
             }
             let (clock, entropy) = (&self.worker.clock, &self.worker.entropy);
-            if shutdown_during(desired_states, backoff.pause(&**clock, &**entropy)).await {
+            if shutdown_during(desired_states, retries.backoff.pause(&**clock, &**entropy)).await {
                 break;
             }
         }
@@ -83,9 +86,14 @@ impl Pump {
     }
 
     /// Runs one session: checks, election, standby, begin, and the main loop.
-    async fn session(&mut self, backoff: &mut Backoff) -> Result<Ended> {
+    async fn session(&mut self, retries: &mut Retries) -> Result<Ended> {
         let just_checked = self.check_set_up().await?;
+        let asked_at = self.worker.clock.now();
         let Some(lead) = self.wait_for_lead().await? else { return Ok(Ended::Shutdown) };
+        if self.worker.clock.now().since(asked_at) >= self.worker.settings.heartbeat {
+            // Another instance led meanwhile: failures from before are not in a row with those of this term.
+            retries.progressed();
+        }
         let mut writer = self.worker.store.writer().await?;
         if let Some(ended) = self.stand_by(&mut *writer, lead).await? {
             return Ok(ended);
@@ -110,7 +118,7 @@ impl Pump {
         self.worker.announce(&mut session, desired).await?;
         let source = self.source.describe();
         tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator is active");
-        match self.run_loop(&mut session, desired, backoff).await {
+        match self.run_loop(&mut session, desired, retries).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
                 self.flush_after(&error, &mut session, desired).await.map(|()| Ended::Flushed)
             }

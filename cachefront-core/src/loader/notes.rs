@@ -26,6 +26,8 @@ pub struct LoadNotes {
     pub no_store: bool,
     /// The value is invalidated with each of these tags, of which no two are equal.
     pub tags: Vec<Box<str>>,
+    /// The value has more tags than it can carry, or one that no value can have: it must not be cached.
+    pub tags_refused: bool,
 }
 
 impl LoadNotes {
@@ -46,7 +48,7 @@ impl LoadNotes {
             return;
         }
         if self.tags.len() == TAGS_MAX || tag.is_empty() || tag.len() > TAG_BYTES_MAX {
-            self.no_store = true;
+            (self.no_store, self.tags_refused) = (true, true);
             return;
         }
         self.tags.push(tag.into());
@@ -58,6 +60,7 @@ impl LoadNotes {
             self.shorten(ttl);
         }
         self.no_store |= own.no_store;
+        self.tags_refused |= own.tags_refused;
         own.tags.iter().for_each(|tag| self.tag(tag));
     }
 }
@@ -73,7 +76,7 @@ mod tests {
         notes.tag("tag 3");
         assert_eq!((notes.tags.len(), notes.no_store), (TAGS_MAX, false));
         notes.tag("one more");
-        assert!(notes.no_store);
+        assert!(notes.no_store && notes.tags_refused);
         for (tag, fits) in
             [("x".repeat(TAG_BYTES_MAX), true), ("x".repeat(TAG_BYTES_MAX + 1), false), (String::new(), false)]
         {

@@ -130,6 +130,13 @@ pub trait ChangeSource: fmt::Debug + Send + 'static {
     /// Default: does not close anything.
     async fn close(&mut self) {}
 
+    /// Notifies the source that this instance has failed for [`resign_after`](crate::CdcSettings::resign_after): one with an
+    /// election of its own gives up its place, so that another instance is elected. [`lead`](ChangeSource::lead) is called
+    /// before the next read.
+    ///
+    /// Default: does nothing.
+    async fn resign(&mut self) {}
+
     /// Returns a probe that reads the source's end while [`next_batch`](ChangeSource::next_batch) waits.
     fn probe(&self) -> Arc<dyn SourceProbe>;
 

@@ -124,6 +124,10 @@ impl<L: SourceLayer> ChangeSource for LayeredSource<L> {
         self.inner.close().await;
     }
 
+    async fn resign(&mut self) {
+        self.inner.resign().await;
+    }
+
     fn probe(&self) -> Arc<dyn SourceProbe> {
         self.inner.probe()
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::bus::{BusMessage, BusRead, BusReader, Hub, InvalidationBus};
 use crate::error::Result;
-use crate::identity::{Generation, Token};
+use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::metrics::{STORE_SECONDS, describe_store};
@@ -409,6 +409,10 @@ struct LayeredReader<L> {
 impl<L: StoreLayer> BusReader for LayeredReader<L> {
     fn head(&self) -> u64 {
         self.inner.head()
+    }
+
+    fn server(&self) -> ServerId {
+        self.inner.server()
     }
 
     async fn next(&mut self) -> Result<Vec<BusRead>> {

@@ -145,6 +145,10 @@ impl BusReader for MemoryBusReader {
         self.head
     }
 
+    fn server(&self) -> ServerId {
+        self.server
+    }
+
     async fn next(&mut self) -> Result<Vec<BusRead>> {
         loop {
             let reads = self.take()?;

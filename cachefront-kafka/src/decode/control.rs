@@ -16,7 +16,7 @@
 
 use std::borrow::Cow;
 
-use cachefront_core::event::TableName;
+use cachefront_core::event::{TableName, lower};
 use cachefront_core::{Gtid, Timestamp};
 use serde::Deserialize;
 
@@ -24,7 +24,6 @@ use super::message::{Message, TableChange, read};
 use super::plan::{Origins, Plans};
 use super::problem::Problem;
 use crate::event::{Event, Origin};
-use crate::spelling::lower;
 
 /// The `source` block of a schema change; the connector's internal schema history has fewer fields.
 #[derive(Deserialize)]

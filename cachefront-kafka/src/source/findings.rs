@@ -1,10 +1,10 @@
 //! What a preflight finds about the topics.
 
 use cachefront_core::Result;
+use cachefront_core::event::lower;
 
 use crate::probe::KafkaProbe;
 use crate::scope::ControlTopics;
-use crate::spelling::lower;
 use crate::topics::Topics;
 
 /// Returns findings about topics that do not exist, or are not read.

@@ -1,9 +1,10 @@
 //! The decoder's settings under the names that the log has.
 
+use cachefront_core::event::lower;
 use cachefront_core::source::TableFilter;
 
 use crate::decode::DecoderSettings;
-use crate::spelling::{Spellings, lower};
+use crate::spelling::Spellings;
 
 /// Returns the settings with the types of columns under all names, and with tables of topics under the name of `logged`.
 pub(super) fn settings(spellings: &Spellings, settings: &DecoderSettings, logged: &TableFilter) -> DecoderSettings {

@@ -4,6 +4,10 @@
 //! from one publisher without a gap, over a connection to one server; the publisher covers the cache under this process's
 //! mapping; and it has not been silent for long. In any doubt the tier is turned off and cleared; only a heartbeat of a
 //! publisher that covers the cache turns it on again.
+//!
+//! A cache that no publisher covers (it depends on no table, or its values end by age) may use its tier nevertheless: then only
+//! invalidations by hand reach it, from other processes. It is cleared when one of them may have been lost, and again when
+//! the next subscription has noted the head of the bus, unless nothing was published in between.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,6 +31,9 @@ pub(crate) trait Listener: Send + Sync {
 
     /// Returns the cache's mapping in this process; `None` if the cache depends on no table.
     fn mapping(&self) -> Option<MappingId>;
+
+    /// Returns how long the publisher may be silent before it counts as dead, for this cache.
+    fn silence_max(&self) -> Duration;
 
     /// Returns true between [`start`](Listener::start) and [`stop`](Listener::stop).
     fn is_started(&self) -> bool;
@@ -57,8 +64,6 @@ pub(crate) struct Pace {
     pub(crate) clock: Arc<dyn Clock>,
     /// For the jitter of pauses.
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// How long a publisher may be silent before it counts as dead.
-    pub(crate) silence_max: Duration,
     /// The first pause before a new subscription.
     pub(crate) pause_min: Duration,
     /// The maximum pause before a new subscription.
@@ -79,8 +84,6 @@ pub struct Hub {
 struct Members {
     /// The caches that joined.
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
-    /// The shortest silence that a cache which joined allows.
-    silence_max: Mutex<Option<Duration>>,
     /// The task that follows the bus, while there is one.
     follower: Mutex<Option<AbortHandle>>,
 }
@@ -94,9 +97,14 @@ impl Hub {
     /// Adds a cache, and starts the follower in the current tokio runtime unless one is running.
     pub(crate) fn join(&self, bus: Arc<dyn InvalidationBus>, pace: Pace, listener: &Arc<dyn Listener>) {
         self.members.all().push(Arc::downgrade(listener));
-        self.members.allow(pace.silence_max);
+        self.keep_following(|| (bus, pace));
+    }
+
+    /// Starts the follower in the current tokio runtime unless one is running: the runtime of the last one may have ended.
+    pub(crate) fn keep_following(&self, parts: impl FnOnce() -> (Arc<dyn InvalidationBus>, Pace)) {
         let mut running = self.members.running();
         if running.as_ref().is_none_or(AbortHandle::is_finished) {
+            let (bus, pace) = parts();
             let follower = Follower::new(bus, pace, Arc::clone(&self.members));
             *running = Some(tokio::spawn(follower.run()).abort_handle());
         }
@@ -124,17 +132,6 @@ impl fmt::Debug for Hub {
 }
 
 impl Members {
-    /// Lets the bus be silent for this time at most.
-    fn allow(&self, silence: Duration) {
-        let mut shortest = self.silence_max.lock().unwrap_or_else(PoisonError::into_inner);
-        *shortest = Some(shortest.map_or(silence, |shortest| shortest.min(silence)));
-    }
-
-    /// Returns how long the bus may be silent.
-    fn silence_max(&self) -> Option<Duration> {
-        *self.silence_max.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// No code panics while it holds the lock.
     fn all(&self) -> MutexGuard<'_, Vec<Weak<dyn Listener>>> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
@@ -176,17 +173,30 @@ struct Followed {
     source_time: Timestamp,
 }
 
+/// Where the last subscription ended.
+#[derive(Clone, Copy)]
+enum Handled {
+    /// There was none.
+    Nothing,
+    /// With this message of this server.
+    Upto(ServerId, u64),
+    /// Messages may have been lost.
+    Lost,
+}
+
 /// The task's state: it reads the bus, and notifies the caches.
 struct Follower {
     bus: Arc<dyn InvalidationBus>,
     pace: Pace,
     members: Arc<Members>,
     followed: Followed,
+    /// Up to which message everything was handled.
+    handled: Handled,
 }
 
 impl Follower {
     fn new(bus: Arc<dyn InvalidationBus>, pace: Pace, members: Arc<Members>) -> Self {
-        Self { bus, pace, members, followed: Followed::default() }
+        Self { bus, pace, members, followed: Followed::default(), handled: Handled::Nothing }
     }
 
     /// Follows the bus until the task is aborted or no cache is left.
@@ -205,30 +215,33 @@ impl Follower {
         }
     }
 
-    /// Completes when the bus was silent for longer than a cache allows.
-    fn silence(&self) -> Sleep {
-        self.pace.clock.sleep(self.members.silence_max().unwrap_or(self.pace.silence_max))
+    /// Completes when the bus was silent for longer than one of these caches allows.
+    fn silence(&self, listeners: &[Arc<dyn Listener>]) -> Sleep {
+        let shortest = listeners.iter().map(|listener| listener.silence_max()).min();
+        self.pace.clock.sleep(shortest.unwrap_or_default())
     }
 
     /// Follows one reader until messages may have been lost. Returns true if it delivered a message.
     async fn follow(&mut self, mut reader: Box<dyn BusReader>) -> bool {
         // The reader has noted the head of the bus: everything newer will be read.
-        let mut sequence = reader.head();
+        let (server, mut sequence) = (reader.server(), reader.head());
+        self.continue_from(server, sequence);
         let (mut delivered, mut silent) = (false, false);
-        let mut silence = self.silence();
+        let mut silence = self.silence(&self.members.living());
         loop {
             let reads = tokio::select! {
                 biased;
                 reads = reader.next() => reads,
                 () = &mut silence => {
-                    self.doubt("silence");
+                    self.stop_all("silence");
                     // It may be a server that publishers no longer write to: after a second silence, subscribe again. A
                     // loop without caches ends here too.
-                    if silent || self.members.living().is_empty() {
+                    let listeners = self.members.living();
+                    if silent || listeners.is_empty() {
                         return delivered;
                     }
                     silent = true;
-                    silence = self.silence();
+                    silence = self.silence(&listeners);
                     continue;
                 }
             };
@@ -239,6 +252,7 @@ impl Follower {
             let listeners = self.members.living();
             for read in reads {
                 if read.sequence != sequence + 1 {
+                    self.handled = Handled::Lost;
                     self.doubt("gap");
                     return delivered;
                 }
@@ -246,10 +260,25 @@ impl Follower {
                 delivered = true;
                 if read.message.publisher != Publisher::READER {
                     silent = false;
-                    silence = self.silence();
+                    silence = self.silence(&listeners);
                 }
                 self.handle(&read, &listeners);
+                self.handled = Handled::Upto(server, sequence);
             }
+        }
+    }
+
+    /// Notes where a new subscription begins. What was put into a tier before this may be older than a message that no reader has
+    /// delivered, unless the last reader ended exactly here, or nothing was ever published.
+    fn continue_from(&mut self, server: ServerId, head: u64) {
+        let continued = match self.handled {
+            Handled::Nothing => head == 0,
+            Handled::Upto(last, sequence) => last.is_same(server) && sequence == head,
+            Handled::Lost => false,
+        };
+        self.handled = Handled::Upto(server, head);
+        if !continued {
+            self.clear_uncovered();
         }
     }
 
@@ -265,7 +294,9 @@ impl Follower {
             return;
         }
         if message.publisher != self.followed.publisher || read.server != self.followed.server {
-            self.doubt("publisher");
+            if self.followed.publisher != Publisher::READER {
+                self.doubt("publisher");
+            }
             self.followed.publisher = message.publisher;
             self.followed.server = read.server;
         }
@@ -305,17 +336,24 @@ impl Follower {
         }
     }
 
-    /// Turns off every tier until the next heartbeat, because messages may have been lost.
+    /// Messages may have been lost: turns off every tier until the next heartbeat, and clears those that need none.
     fn doubt(&mut self, reason: &'static str) {
+        self.clear_uncovered();
+        self.stop_all(reason);
+    }
+
+    /// Turns off every tier that a publisher had turned on, until the next heartbeat.
+    fn stop_all(&mut self, reason: &'static str) {
         self.followed = Followed::default();
-        for listener in self.members.living() {
-            if listener.is_started() {
-                listener.stop(reason);
-            } else if listener.mapping().is_none() {
-                // It depends on no table, so its tier is always on; an explicit invalidation may have been lost.
-                listener.invalidate_all();
-            }
-        }
+        let listeners = self.members.living();
+        listeners.iter().filter(|listener| listener.is_started()).for_each(|listener| listener.stop(reason));
+    }
+
+    /// Clears the tiers that no publisher has turned on. A cache in TTL mode uses its tier all the same, and so does one that
+    /// depends on no table: an invalidation by hand may have been lost.
+    fn clear_uncovered(&self) {
+        let listeners = self.members.living();
+        listeners.iter().filter(|listener| !listener.is_started()).for_each(|listener| listener.invalidate_all());
     }
 }
 

@@ -166,6 +166,17 @@ async fn a_read_stops_waiting_and_its_load_goes_on_and_fills() {
     assert_eq!(database.loads(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_shadow_read_of_a_key_that_is_not_cached_stops_waiting_too() {
+    let settings = CacheSettings::default().with_load_hard_timeout(SECOND).with_on_lag(crate::settings::OnLag::Serve);
+    let Fixture { cache, database, .. } = fixture(|builder| builder.settings(settings)).await;
+    cache.set_serving_mode(crate::cache::ServingMode::Shadow);
+    database.0.returning.forget_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    let began = tokio::time::Instant::now();
+    assert_eq!(cache.get(&7).await.expect_err("too slow").kind(), ErrorKind::Timeout);
+    assert_eq!(began.elapsed(), SECOND);
+}
+
 /// The load that goes on is overtaken by an invalidation: it stores nothing.
 #[tokio::test(start_paused = true)]
 async fn a_load_that_goes_on_is_revoked_by_an_invalidation() {

@@ -211,3 +211,29 @@ async fn a_clear_that_a_failover_of_the_store_loses_is_not_repeated() {
     database.write(2);
     assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
 }
+
+/// It is kept by its age, and no heartbeat ever turns the tier on.
+#[tokio::test]
+async fn a_value_kept_without_the_bus_outlives_no_lost_invalidation() {
+    for mode in [Some(InvalidationMode::Ttl), None] {
+        let (memory, database) = (MemoryStore::new("t"), Database::free());
+        let store = FaultyStore::new(memory.clone());
+        store.set_down(true);
+        let plain = Cache::builder("row").loader(database.clone());
+        let tables =
+            |cache: CacheBuilder<u64, u64>| cache.depends_on("shop.row", |row: &RowImage| Ok(vec![row.get("id")?]));
+        let plain = match mode {
+            Some(mode) => tables(plain).mode(mode),
+            None => plain,
+        };
+        let cache = plain.shared(store.clone()).local(Local::max_weight(1 << 20)).build().expect("a cache");
+        assert_eq!(cache.get(&7).await.expect("a value"), Some(1));
+        database.write(2);
+        assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Local);
+        // Another process invalidates the key, and its message is lost on this one.
+        let other: Cache<u64, u64> = Cache::builder("row").shared(memory).build().expect("a cache");
+        other.invalidate(&7).await.expect("invalidated");
+        store.set_down(false);
+        wait_until("the bus is read again", || async { cache.get(&7).await.expect("a value") == Some(2) }).await;
+    }
+}

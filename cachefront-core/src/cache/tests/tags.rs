@@ -8,7 +8,8 @@ use crate::cache::LoadReason;
 use crate::event::{Change, Operation, RowChange, Value};
 use crate::invalidator::Cdc;
 use crate::keymap::KeyMap;
-use crate::testing::ScriptedSource;
+use crate::store::Operation as StoreOperation;
+use crate::testing::{Fate, FaultyStore, ScriptedSource};
 
 /// Lists by their number: a version, and the tags that the loader sets. Loads stop between the read and the return.
 #[derive(Clone)]
@@ -308,4 +309,90 @@ async fn a_read_only_cache_makes_no_marker() {
     assert_eq!(cache.get(&1).await.expect("a value"), Some(1));
     assert_eq!(cache.get_many([1, 2]).await.expect("values"), [Some(1), Some(1)]);
     assert_eq!((store.entries(), lists.loads()), (0, 3), "neither a lease nor a marker is stored");
+}
+
+/// Returns the tags of a value that has more than it can carry.
+fn too_many() -> Vec<&'static str> {
+    const NUMBERS: [&str; 17] =
+        ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17"];
+    NUMBERS.to_vec()
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_carry_its_tags_is_loaded_once_by_each_read() {
+    for tags in [too_many(), vec!["maker:7", ""]] {
+        let (store, lists) = (MemoryStore::new("t"), Lists::free());
+        let cache = Cache::<u64, u64>::builder("row").shared(store.clone()).loader(lists.clone()).tagged();
+        let cache = cache.build().expect("a cache");
+        lists.set(1, 1, &tags);
+        for loads in 1..=3 {
+            assert_eq!(cache.get(&1).await.expect("a value"), Some(1));
+            assert_eq!(lists.loads(), loads);
+        }
+        lists.set(1, 1, &["maker:7"]);
+        for _ in 0..2 {
+            cache.get(&1).await.expect("a value");
+        }
+        assert_eq!(cache.get(&1).detailed().await.expect("a hit").tier, Tier::Shared, "it can carry them now");
+    }
+}
+
+/// Its node is away.
+#[tokio::test]
+async fn a_value_whose_marker_cannot_be_made_is_loaded_once_by_each_read() {
+    let (memory, lists) = (MemoryStore::new("t"), Lists::free());
+    let store = FaultyStore::new(memory);
+    let cache = Cache::<u64, u64>::builder("row").shared(store.clone()).loader(lists.clone());
+    let cache = cache.tags_of(|number| vec![format!("list:{number}")]).build().expect("a cache");
+    for loads in 1..=3 {
+        // The markers are read with many keys, the values with one.
+        store.next(StoreOperation::GetMany, [Fate::Refused]);
+        assert_eq!((cache.get(&1).await.expect("a value"), lists.loads()), (Some(1), loads));
+    }
+    cache.get(&1).await.expect("a value");
+    assert_eq!((cache.get(&1).detailed().await.expect("a hit").tier, lists.loads()), (Tier::Shared, 4));
+}
+
+/// A loader that sets a tag, and prevents that its values are cached.
+#[derive(Clone, Default)]
+struct Uncached(Arc<AtomicU64>);
+
+impl Loader<u64, u64> for Uncached {
+    type Error = std::io::Error;
+
+    async fn load(&self, key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        cx.tag("maker:7");
+        cx.no_store();
+        Ok(Some(*key))
+    }
+}
+
+#[tokio::test]
+async fn a_loader_that_prevents_caching_runs_once() {
+    let uncached = Uncached::default();
+    let cache = Cache::builder("row").loader(uncached.clone()).tagged().build().expect("a cache");
+    cache.get(&1).await.expect("a value");
+    assert_eq!(uncached.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_loader_for_one_call_that_sets_tags_is_not_replaced() {
+    let (store, lists) = (MemoryStore::new("t"), Lists::free());
+    let cache = Cache::<u64, u64>::builder("row").shared(store.clone()).loader(lists.clone()).tagged();
+    let cache = cache.build().expect("a cache");
+    let own = |cx: Arc<LoadCx>| async move {
+        cx.tag("maker:7");
+        Ok::<_, std::io::Error>(Some(99))
+    };
+    assert_eq!(cache.get_or_load(&1, own).await.expect("a value"), Some(99));
+    assert_eq!(lists.loads(), 0);
+    assert_eq!(
+        cache.get_or_load(&1, own).await.expect("a value"),
+        Some(99),
+        "it is stored with the tag that is known now"
+    );
+    assert_eq!(cache.get(&1).detailed().await.expect("a hit").tier, Tier::Shared);
+    cache.invalidate_tag("maker:7").await.expect("invalidated");
+    assert_eq!((cache.get(&1).await.expect("a value"), lists.loads()), (Some(1), 1));
 }

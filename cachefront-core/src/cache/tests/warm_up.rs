@@ -43,3 +43,30 @@ async fn a_warm_up_of_a_database_that_is_away_gives_up() {
     let error = cache.warm_up((100..).inspect(|key| assert!(*key < 100 + 3 * 100))).await.expect_err("it gives up");
     assert_eq!(error.kind(), ErrorKind::Load);
 }
+
+/// A clock whose time is set back while a warm-up runs, over tokio's timers.
+#[derive(Debug, Default)]
+struct SetBack(AtomicU64);
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(u64::MAX / 4 - 3_600_000_000 * self.0.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        // sleep: this is the timer of a clock.
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_clock_does_not_change_the_pace_of_a_warm_up() {
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .clock(Arc::new(SetBack::default()))
+        .loader(crate::loader::loader_fn(|key: u64| async move { Ok::<_, io::Error>(Some(key)) }))
+        .build()
+        .expect("a cache");
+    let began = tokio::time::Instant::now();
+    cache.warm_up(0..1_000).rate(100).batch(50).await.expect("a report");
+    assert!((9 * SECOND..=10 * SECOND).contains(&began.elapsed()), "{:?}", began.elapsed());
+}

@@ -163,6 +163,52 @@ async fn an_entry_that_is_replaced_meanwhile_is_compared_again() {
     assert_eq!(kinds(&inspector.pass().await.expect("a pass")), []);
 }
 
+/// The row of a tag names no key: an entry that contains every change of its own key is stale because of the tag.
+#[tokio::test]
+async fn an_invalidation_of_a_tag_that_is_late_is_no_wrong_mapping() {
+    let log = ScriptedSource::new("server-a");
+    let table = Table { rows: Arc::default(), log: log.clone() };
+    table.set(7, 0, None);
+    let clock = Arc::new(TokioClock::new());
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .clock(Arc::<TokioClock>::clone(&clock))
+        .shared(MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock)))
+        .loader(table.clone())
+        .tags_of(|id| vec![format!("list:{id}")])
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .depends_on_tags("shop.product", &["list"], |row| Ok(vec![format!("list:{}", row.get::<u64>("list")?)]))
+        .build()
+        .expect("a cache");
+    let faults = Faults::default();
+    let source = LayeredSource::around(log.clone(), faults.clone());
+    let cdc = Cdc::new(source).bind(&cache).clock(Arc::<TokioClock>::clone(&clock)).spawn().expect("an invalidator");
+    cdc.ready().await.expect("ready");
+    let watch = Watch::new(&cache).sample(|_| async { Ok(vec![7]) });
+    let settings = InspectSettings::default().with_pass_every(Duration::ZERO).with_grace(Duration::from_millis(20));
+    let inspector = Inspector::builder().watch(watch).settings(settings).clock(Arc::<TokioClock>::clone(&clock));
+    let inspector = inspector.follow(log.clone()).spawn().expect("an inspector");
+    wait_until("the log is followed", || async { inspector.report().followed.is_some() }).await;
+    let own = table.set(7, 1, None);
+    let mut position = Position::new();
+    position.insert(&own);
+    wait_until("the own change is applied", || async { cdc.status().applied.covers(&position) }).await;
+    cache.get(&7).await.expect("a value");
+    faults.hold(true);
+    let image = RowImage::from_pairs([("list", Value::UInt(7))]);
+    let (table_name, operation) = ("shop.product".into(), Operation::Insert);
+    table.rows.lock().expect("unpoisoned").insert(7, 2);
+    let tag = log.commit([Change::Row(RowChange { table: table_name, operation, before: None, after: Some(image) })]);
+    wait_until("the change was read", || async {
+        inspector.report().followed.is_some_and(|followed| followed.contains(&tag))
+    })
+    .await;
+    assert_eq!(kinds(&inspector.pass().await.expect("a pass")), [("row:7", StaleKind::Late)]);
+    faults.hold(false);
+    position.insert(&tag);
+    wait_until("the tag is invalidated", || async { cdc.status().applied.covers(&position) }).await;
+    assert_eq!(kinds(&inspector.pass().await.expect("a pass")), []);
+}
+
 /// Writers, readers and passes at the same time: no entry is called lost or wrongly mapped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_raises_no_false_alarm() {

@@ -15,7 +15,7 @@ use crate::key::StoreKey;
 use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use crate::store::{
     Applied, Cover, Coverage, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta,
-    Reading, StoreWriter, Token,
+    Reading, ServerId, StoreWriter, Token,
 };
 use crate::testing::TokioClock;
 
@@ -213,6 +213,10 @@ struct Reader {
 impl BusReader for Reader {
     fn head(&self) -> u64 {
         self.inner.head()
+    }
+
+    fn server(&self) -> ServerId {
+        self.inner.server()
     }
 
     async fn next(&mut self) -> Result<Vec<BusRead>> {

@@ -2,6 +2,7 @@
 
 mod coverage;
 mod definitions;
+mod election;
 mod failover;
 mod fence;
 mod handle;

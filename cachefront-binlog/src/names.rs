@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use cachefront_core::event::TableName;
+use cachefront_core::event::{TableName, fold_char};
 use cachefront_core::source::{Columns, TableFilter};
 use cachefront_core::{Error, ErrorKind, Result};
 
@@ -60,7 +60,7 @@ impl Names {
     fn index(filter: TableFilter, casing: Casing) -> (Self, Option<(TableName, TableName)>) {
         let (mut folded, mut twice) = (HashMap::new(), None);
         for (table, _) in filter.iter() {
-            let other = folded.insert(fold_table(table), table.clone());
+            let other = folded.insert(table.folded(), table.clone());
             twice = twice.or(other.map(|other| (other, table.clone())));
         }
         (Self { filter, casing, folded }, twice)
@@ -76,7 +76,7 @@ impl Names {
         if let Some(columns) = self.filter.get(logged) {
             return Some((logged.clone(), columns));
         }
-        let own = self.folded.get(&fold_table(logged)).filter(|_| self.casing != Casing::Exact)?;
+        let own = self.folded.get(&logged.folded()).filter(|_| self.casing != Casing::Exact)?;
         self.filter.get(own).map(|columns| (own.clone(), columns))
     }
 
@@ -116,31 +116,6 @@ pub(crate) fn twice(one: &TableName, other: &TableName) -> Error {
              case (lower_case_table_names): use one spelling in all mappings"
         ),
     )
-}
-
-/// A name in the form in which the server compares it if it folds names.
-pub(crate) fn fold_table(table: &TableName) -> TableName {
-    TableName::new(&fold(table.database()), &fold(table.name()))
-}
-
-/// Folds a name. Names that the server takes for equal are equal afterwards; a few others too, which costs a flush at most.
-pub(crate) fn fold(name: &str) -> String {
-    name.chars().map(fold_char).collect()
-}
-
-/// Folds one character: the lower case of its upper case, where these are single characters. The server folds each character
-/// for itself, by a table that has a lower case for the dotted capital I alone.
-fn fold_char(character: char) -> char {
-    if character == '\u{130}' {
-        return 'i';
-    }
-    let upper = single(character.to_uppercase()).unwrap_or(character);
-    single(upper.to_lowercase()).unwrap_or(upper)
-}
-
-/// The only character. `None` if there are more.
-fn single(mut characters: impl Iterator<Item = char>) -> Option<char> {
-    characters.next().filter(|_| characters.next().is_none())
 }
 
 #[cfg(test)]
@@ -197,27 +172,5 @@ mod tests {
         assert_eq!(meant(&names, "shop.example.org", "users"), ["shop.example.org.users"]);
         assert!(names.mapped(&TableName::new("shop", "example.org.users")).is_none());
         assert_eq!(names.of_database("shop.example.org").count(), 1);
-    }
-
-    /// Every character that the server changes when it folds a name, each followed by the result: `LOWER` of MySQL 9.7 in
-    /// utf8mb3_general_ci, which has the table that names are folded by.
-    const SERVER: &str = include_str!("lower.txt");
-
-    #[test]
-    fn every_character_folds_with_the_one_that_the_server_folds_it_to() {
-        let pairs: Vec<Vec<char>> = SERVER.split_whitespace().map(|pair| pair.chars().collect()).collect();
-        assert!(pairs.len() > 600, "{}", pairs.len());
-        for pair in pairs {
-            assert_eq!(fold_char(pair[0]), fold_char(pair[1]), "{pair:?}");
-        }
-    }
-
-    #[test]
-    fn characters_with_a_single_other_case_fold_to_one() {
-        for (one, other) in [("ÄÖÜ", "äöü"), ("ЖЁ", "жё"), ("ΣΑΣ", "σας"), ("İ", "i"), ("\u{212a}", "k"), ("Ǆ", "ǅ")]
-        {
-            assert_eq!(fold(one), fold(other), "{one} {other}");
-        }
-        assert_ne!(fold("a"), fold("ä"));
     }
 }
