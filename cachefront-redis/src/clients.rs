@@ -49,7 +49,8 @@ impl Clients {
     /// # Errors
     /// `Config` if the certificates or the URL cannot be used.
     pub(crate) fn open(&self, info: ConnectionInfo) -> Result<Client> {
-        let tcp = info.tcp_settings().clone().set_keepalive(keepalive(self.keepalive));
+        // Without `nodelay` a small command waits until the server has confirmed the bytes of the one before: a round trip.
+        let tcp = info.tcp_settings().clone().set_nodelay(true).set_keepalive(keepalive(self.keepalive));
         let info = info.set_tcp_settings(tcp);
         match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
