@@ -64,7 +64,39 @@ macro_rules! display_keys {
     )*};
 }
 
-display_keys!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char);
+display_keys!(u128, i128, bool, char);
+
+macro_rules! integer_keys {
+    ($($type:ty),*) => {$(
+        impl CacheKey for $type {
+            fn encode(&self, out: &mut dyn Write) -> fmt::Result {
+                // No type here has more than 64 bits.
+                #[allow(unused_comparisons, reason = "of unsigned types too")]
+                write_decimal(*self < 0, self.abs_diff(0) as u64, out)
+            }
+        }
+    )*};
+}
+
+integer_keys!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+/// Writes a number as displayed. The text is made in place: the formatter of the standard library costs more than the rest of a
+/// key.
+fn write_decimal(is_negative: bool, mut value: u64, out: &mut dyn Write) -> fmt::Result {
+    // A sign and the 20 digits of the greatest number.
+    let mut text = [b'-'; 21];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    at -= usize::from(is_negative);
+    out.write_str(std::str::from_utf8(&text[at..]).map_err(|_| fmt::Error)?)
+}
 
 #[cfg(feature = "uuid")]
 display_keys!(uuid::Uuid);
@@ -147,5 +179,29 @@ impl<T: CacheKey + ?Sized> CacheKey for Arc<T> {
 impl<T: CacheKey + ?Sized> CacheKey for Box<T> {
     fn encode(&self, out: &mut dyn Write) -> fmt::Result {
         (**self).encode(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(key: &dyn CacheKey) -> String {
+        let mut text = String::new();
+        key.encode(&mut text).expect("a string takes everything");
+        text
+    }
+
+    #[test]
+    fn integers_have_the_text_that_they_are_displayed_with() {
+        macro_rules! check {
+            ($($type:ident)*) => {$(
+                for value in [$type::MIN, $type::MIN + 1, 0, 1, 9, 10, 99, 100, $type::MAX - 1, $type::MAX] {
+                    assert_eq!(text(&value), value.to_string());
+                    assert_eq!(text(&value.wrapping_neg()), value.wrapping_neg().to_string());
+                }
+            )*};
+        }
+        check!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
     }
 }

@@ -44,10 +44,8 @@ impl StoreKey {
     /// [`ErrorKind::Config`] if the key's own encoding fails.
     pub fn encode_short(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<Option<Self>> {
         let text = Self::text_of(cache, key)?;
-        if text.as_str().len() > KEY_BYTES_MAX {
-            return Ok(None);
-        }
-        Self::from_text(text.as_str()).map(Some)
+        let text = text.as_str();
+        if text.len() > KEY_BYTES_MAX { Ok(None) } else { Self::from_text(text).map(Some) }
     }
 
     fn text_of(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<KeyText> {
