@@ -170,6 +170,11 @@ impl Fixed {
         self.token
     }
 
+    /// Returns when that lease expires, by the store's clock.
+    pub(crate) fn lease_expiry(&self) -> Timestamp {
+        self.lease_expiry
+    }
+
     /// Returns the payload of the entry that was decoded.
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         bytes.get(self.body..).unwrap_or_default()

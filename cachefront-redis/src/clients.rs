@@ -127,6 +127,7 @@ mod tests {
             // The crate shows these values by `Debug` only.
             let set = client.get_connection_info().tcp_settings().keepalive();
             assert_eq!(format!("{set:?}"), format!("{:?}", Some(&expected)), "{url}");
+            assert!(client.get_connection_info().tcp_settings().nodelay(), "{url}: a small command waits");
         }
         assert!(format!("{:?}", keepalive(Duration::from_secs(1))).contains("interval: Some(1s)"));
     }

@@ -279,3 +279,23 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::io::tcp::socket2::TcpKeepalive;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_of_readers_has_the_settings_of_the_others() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(17));
+        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let socket = connect_tcp("localhost", port, &settings).await.expect("a socket");
+        assert!(socket.nodelay().expect("an option"));
+        assert_eq!(SockRef::from(&socket).tcp_keepalive_time().expect("an option"), Duration::from_secs(17));
+        drop(listener);
+        assert!(connect_tcp("localhost", port, &settings).await.is_err());
+    }
+}

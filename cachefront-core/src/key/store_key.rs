@@ -48,6 +48,19 @@ impl StoreKey {
         if text.len() > KEY_BYTES_MAX { Ok(None) } else { Self::from_text(text).map(Some) }
     }
 
+    /// Appends what [`encode_short`](Self::encode_short) returns, unless it is the last of `keys` already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the key's own encoding fails.
+    pub(crate) fn append_short(keys: &mut Vec<Self>, cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<()> {
+        let text = Self::text_of(cache, key)?;
+        let text = text.as_str();
+        if text.len() <= KEY_BYTES_MAX && keys.last().is_none_or(|last| last.as_str() != text) {
+            keys.push(Self::from_text(text)?);
+        }
+        Ok(())
+    }
+
     fn text_of(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<KeyText> {
         let mut text = KeyText::default();
         text.write_str(cache).and_then(|()| text.write_char(':')).and_then(|()| key.encode(&mut text)).map_err(

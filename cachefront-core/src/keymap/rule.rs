@@ -136,10 +136,8 @@ impl TableRules {
         let typed_of = Arc::clone(&keys_of);
         let rule = Rule {
             stored: Arc::new(move |image, keys| {
-                for key in keys_of(image)? {
-                    keys.extend(StoreKey::encode_short(&cache, &key)?);
-                }
-                Ok(())
+                // Both images of a row usually have the same key.
+                keys_of(image)?.iter().try_for_each(|key| StoreKey::append_short(keys, &cache, key))
             }),
             typed: Arc::new(move |image, keys| {
                 keys.extend(typed_of(image)?.into_iter().map(|key| Box::new(key) as Box<dyn Any>));
