@@ -101,6 +101,11 @@ impl StoreKey {
         name.strip_suffix(TAGS_SUFFIX).unwrap_or(name)
     }
 
+    /// Returns the hash of the key with this text; `None` if it is longer than [`KEY_BYTES_MAX`].
+    pub(crate) fn hash_of(text: &str) -> Option<u64> {
+        (text.len() <= KEY_BYTES_MAX).then(|| stable_hash(text.as_bytes()))
+    }
+
     /// Returns the key's text: cache name, colon, encoded key.
     pub fn as_str(&self) -> &str {
         &self.text
