@@ -145,9 +145,9 @@ impl<V> Stored<V> {
         }
     }
 
-    /// Returns the whole entry, as stored.
+    /// Returns a copy of the whole entry, as stored. The entry itself may be a part of a reply with many.
     pub(super) fn bytes(&self) -> Bytes {
-        self.entry.clone()
+        Bytes::copy_from_slice(&self.entry)
     }
 
     /// Returns what the loader's server had executed; `None` if that is not known.
