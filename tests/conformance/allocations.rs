@@ -58,6 +58,6 @@ fn a_miss_that_fills_takes_few_allocations() {
         id += 1;
         assert_eq!(runtime.block_on(async { cache.get(&id).await.expect("a value") }), Some(id));
     });
-    assert!(used <= 15, "{used} allocations");
+    assert!(used <= 14, "{used} allocations");
     runtime.block_on(cdc.shutdown());
 }
