@@ -330,7 +330,8 @@ mod tests {
         let mut roomy = Vec::with_capacity(header.encoded_bytes() + 2);
         roomy.extend_from_slice(b"{}");
         let place = roomy.as_ptr();
-        assert_eq!(header.encode_before(roomy).as_ptr(), place, "nothing was allocated");
+        let entry = header.encode_before(roomy);
+        assert_eq!(entry.as_ptr(), place, "nothing was allocated");
     }
 
     #[test]
