@@ -1,7 +1,7 @@
 //! Replies of many strings as one string: it is taken apart where it is used, and its parts share one buffer.
 //!
 //! The client's parser makes a vector of each element of a reply. Of a read of many keys that is a third of the work of this
-//! process. [`Packed`] stands between the socket and the client. It passes replies on as they are, except for *flat* ones: arrays
+//! process. [`Packed`] is between the socket and the client. It passes replies on as they are, except for *flat* ones: arrays
 //! of at least two elements which all are strings or nil. It makes one string of such a reply, whose content is the array as the
 //! server sent it. [`Elements`] takes it apart without a copy.
 //!
@@ -38,7 +38,7 @@ pub(crate) struct Packed<S> {
     transparent: bool,
 }
 
-/// What is passed on next: a line, then so many bytes of what was received, then the end of a string.
+/// What is passed on next: a line, then `body` bytes of what was received, then the end of a string.
 #[derive(Default)]
 struct Passing {
     head: Bytes,
@@ -147,7 +147,7 @@ struct Scan {
 enum Found {
     /// The reply is not complete.
     Part,
-    /// A reply of so many bytes.
+    /// A reply, and its length.
     Reply { bytes: usize, flat: bool },
     /// What was received is no reply of a server that this release knows.
     Unknown,
@@ -261,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket that delivers so many bytes at a time.
+    /// A socket that delivers at most `size` bytes at a time.
     struct Pieces {
         bytes: Bytes,
         size: usize,

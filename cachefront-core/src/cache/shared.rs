@@ -333,7 +333,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         header.encode_before(with_tags)
     }
 
-    /// Encodes a value, or the absence of one, with room for so many bytes more. Returns `None` if it cannot be encoded or is too
+    /// Encodes a value, or the absence of one, with `room` for more bytes. Returns `None` if it cannot be encoded or is too
     /// large.
     fn encode(&self, value: Option<&V>, room: usize) -> Option<Vec<u8>> {
         let Some(value) = value else { return Some(Vec::new()) };

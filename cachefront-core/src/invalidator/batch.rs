@@ -1,15 +1,13 @@
 //! Maps a source's batch to the keys that it makes stale, each once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-
-use quick_cache::DefaultHashBuilder;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Change, RowChange, TableName, TransitTimes};
 use crate::invalidator::mapped::{Caches, Mapped};
-use crate::key::StoreKey;
+use crate::key::{ByKey, StoreKey};
 use crate::keymap::RowValue;
 use crate::mapping::MappingId;
 use crate::position::{Gtid, Position};
@@ -134,7 +132,12 @@ impl Plan {
     }
 
     /// Adds the keys that the last transaction changed, and the values that some of them have now.
-    fn add(&mut self, keys: impl Iterator<Item = StoreKey>, values: Vec<(MappingId, RowValue)>, places: &mut Places) {
+    fn add(
+        &mut self,
+        keys: impl Iterator<Item = StoreKey>,
+        values: Vec<(MappingId, RowValue)>,
+        places: &mut ByKey<usize>,
+    ) {
         let commit = self.commits.len().saturating_sub(1);
         for key in keys {
             let place = *places.entry(key).or_insert_with_key(|key| {
@@ -153,14 +156,11 @@ impl Plan {
     }
 }
 
-/// The place of each key among those of a plan.
-type Places = HashMap<StoreKey, usize, DefaultHashBuilder>;
-
 /// Maps a batch to its effects.
 pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     let mut plan = Plan::default();
     let changes = batch.transactions.iter().map(|transaction| transaction.changes.len()).sum();
-    let mut places = Places::with_capacity_and_hasher(changes, DefaultHashBuilder::default());
+    let mut places = ByKey::with_capacity_and_hasher(changes, Default::default());
     let mut keys = Vec::new();
     for transaction in &batch.transactions {
         plan.transactions.insert(&transaction.gtid);

@@ -67,18 +67,18 @@ macro_rules! display_keys {
 display_keys!(u128, i128, bool, char);
 
 macro_rules! integer_keys {
-    ($($type:ty),*) => {$(
+    ($($type:ty)*, $is_negative:expr) => {$(
         impl CacheKey for $type {
             fn encode(&self, out: &mut dyn Write) -> fmt::Result {
                 // No type here has more than 64 bits.
-                #[allow(unused_comparisons, reason = "of unsigned types too")]
-                write_decimal(*self < 0, self.abs_diff(0) as u64, out)
+                write_decimal($is_negative(*self), self.abs_diff(0) as u64, out)
             }
         }
     )*};
 }
 
-integer_keys!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+integer_keys!(u8 u16 u32 u64 usize, |_| false);
+integer_keys!(i8 i16 i32 i64 isize, |value| value < 0);
 
 /// Writes a number as displayed. The text is made in place: the formatter of the standard library costs more than the rest of a
 /// key.

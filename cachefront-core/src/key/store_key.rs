@@ -1,7 +1,10 @@
 //! The stored form of a key: its text, its hash and its shard.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
+
+use quick_cache::DefaultHashBuilder;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::cache_key::CacheKey;
@@ -28,6 +31,10 @@ pub struct StoreKey {
     text: Arc<str>,
     hash: u64,
 }
+
+/// Something for each key. Its hash function is the one of the process-local tier: seeded as the standard library's is, and several
+/// times as fast. The hash that a key has already does not do, because anyone can make keys whose hashes are equal.
+pub(crate) type ByKey<T> = HashMap<StoreKey, T, DefaultHashBuilder>;
 
 impl StoreKey {
     /// Encodes `key` for the cache named `cache`.
