@@ -129,7 +129,8 @@ impl LoadGate {
         Arc::new(LoadCx::new(self.clock.now()).with_fence(fence, self.fence_wait))
     }
 
-    /// Runs one load under its permit, and records its duration and a failure.
+    /// Runs one load under its permit, and records its duration and a failure. It is polled once before its timer starts, so that one
+    /// which ends at once takes none.
     ///
     /// # Errors
     /// `Timeout` if the load takes longer than the permit allows; the loader's own error, or `Load` with it as the source;

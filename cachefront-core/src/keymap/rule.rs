@@ -125,7 +125,8 @@ impl TableRules {
         self.row_value = Some(RowValues { table, codec, schema_version, value_of: Arc::new(value_of) });
     }
 
-    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
+    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`. It is called with the image before a
+    /// change and with the one after it, and a key that both have is made once.
     pub fn add<K, F>(&mut self, table: TableName, columns: Columns, keys_of: F)
     where
         K: CacheKey + 'static,

@@ -37,7 +37,8 @@ pub(crate) trait Listener: Send + Sync {
     /// Invalidations may have been lost.
     fn stop(&self, reason: &'static str);
 
-    /// The key with this text was invalidated.
+    /// The key with this text was invalidated. A text that is too long for a key invalidates every key, because it is not known which
+    /// one was meant.
     fn invalidate(&self, key: &str);
 
     /// Every key was invalidated.
