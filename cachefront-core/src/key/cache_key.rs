@@ -66,31 +66,37 @@ macro_rules! display_keys {
 
 display_keys!(u128, i128, bool, char);
 
+/// Implements the trait for integers by their sign and magnitude.
 macro_rules! integer_keys {
-    ($($type:ty)*, $is_negative:expr) => {$(
+    ($($type:ty)*, $value:ident => $sign_and_magnitude:expr) => {$(
         impl CacheKey for $type {
             fn encode(&self, out: &mut dyn Write) -> fmt::Result {
-                // No type here has more than 64 bits.
-                write_decimal($is_negative(*self), self.abs_diff(0) as u64, out)
+                let $value = *self;
+                let (is_negative, magnitude) = $sign_and_magnitude;
+                write_decimal(is_negative, magnitude, out)
             }
         }
     )*};
 }
 
-integer_keys!(u8 u16 u32 u64 usize, |_| false);
-integer_keys!(i8 i16 i32 i64 isize, |value| value < 0);
+integer_keys!(u8 u16 u32, value => (false, u64::from(value)));
+integer_keys!(u64, value => (false, value));
+integer_keys!(usize, value => (false, value as u64));
+integer_keys!(i8 i16 i32, value => (value < 0, u64::from(value.unsigned_abs())));
+integer_keys!(i64, value => (value < 0, value.unsigned_abs()));
+integer_keys!(isize, value => (value < 0, value.unsigned_abs() as u64));
 
 /// Writes a number as displayed. The text is made in place: the formatter of the standard library costs more than the rest of a
 /// key.
-fn write_decimal(is_negative: bool, mut value: u64, out: &mut dyn Write) -> fmt::Result {
+fn write_decimal(is_negative: bool, mut magnitude: u64, out: &mut dyn Write) -> fmt::Result {
     // A sign and the 20 digits of the greatest number.
     let mut text = [b'-'; 21];
     let mut at = text.len();
     loop {
         at -= 1;
-        text[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
+        text[at] = b'0' + (magnitude % 10) as u8;
+        magnitude /= 10;
+        if magnitude == 0 {
             break;
         }
     }
