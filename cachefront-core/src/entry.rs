@@ -170,6 +170,11 @@ impl Fixed {
         self.token
     }
 
+    /// Returns when that lease expires, by the store's clock.
+    pub(crate) fn lease_expiry(&self) -> Timestamp {
+        self.lease_expiry
+    }
+
     /// Returns the payload of the entry that was decoded.
     pub(crate) fn payload<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         bytes.get(self.body..).unwrap_or_default()
@@ -214,31 +219,53 @@ impl Header {
     pub fn encode_with(&self, payload: &[u8]) -> Vec<u8> {
         encode(self, None, Timestamp::UNKNOWN, payload)
     }
+
+    /// Returns the number of bytes before the payload.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        HEADER_BYTES + self.position.len()
+    }
+
+    /// The same as [`encode_with`](Self::encode_with), within the buffer of the payload: nothing is allocated if there is room.
+    pub(crate) fn encode_before(&self, mut payload: Vec<u8>) -> Vec<u8> {
+        let (before, bytes) = (self.encoded_bytes(), payload.len());
+        payload.resize(before + bytes, 0);
+        payload.copy_within(..bytes, before);
+        payload[..HEADER_BYTES].copy_from_slice(&fixed(self, None, Timestamp::UNKNOWN));
+        payload[HEADER_BYTES..before].copy_from_slice(&self.position);
+        payload
+    }
 }
 
 fn encode(header: &Header, token: Option<Token>, lease_expiry: Timestamp, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES + header.position.len() + payload.len());
+    out.extend_from_slice(&fixed(header, token, lease_expiry));
+    out.extend_from_slice(&header.position);
+    out.extend_from_slice(payload);
+    out
+}
+
+/// Encodes the fixed header.
+fn fixed(header: &Header, token: Option<Token>, lease_expiry: Timestamp) -> [u8; HEADER_BYTES] {
     let mode = match header.mode {
         InvalidationMode::Cdc => 0,
         InvalidationMode::Ttl => 1,
     };
-    out.extend_from_slice(b"CF\x01");
-    out.extend_from_slice(&[header.state as u8, mode, header.codec, header.compression, 0]);
-    out.extend_from_slice(&header.schema_version.to_be_bytes());
     let position_bytes = u32::try_from(header.position.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&position_bytes.to_be_bytes());
-    out.extend_from_slice(&header.generation.0.to_be_bytes());
-    out.extend_from_slice(&header.order.to_be_bytes());
-    out.extend_from_slice(&header.filled_at.as_micros().to_be_bytes());
-    out.extend_from_slice(&header.soft_expiry.as_micros().to_be_bytes());
-    out.extend_from_slice(&header.hard_expiry.as_micros().to_be_bytes());
-    out.extend_from_slice(&header.load_cost_us.to_be_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&token.map_or(0, Token::as_u128).to_be_bytes());
-    out.extend_from_slice(&lease_expiry.as_micros().to_be_bytes());
-    out.extend_from_slice(&header.position);
-    out.extend_from_slice(payload);
-    out
+    let mut fixed = [0; HEADER_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"CF\x01");
+    put(3, &[header.state as u8, mode, header.codec, header.compression]);
+    put(8, &header.schema_version.to_be_bytes());
+    put(12, &position_bytes.to_be_bytes());
+    put(16, &header.generation.0.to_be_bytes());
+    put(32, &header.order.to_be_bytes());
+    put(40, &header.filled_at.as_micros().to_be_bytes());
+    put(48, &header.soft_expiry.as_micros().to_be_bytes());
+    put(56, &header.hard_expiry.as_micros().to_be_bytes());
+    put(64, &header.load_cost_us.to_be_bytes());
+    put(TOKEN_OFFSET, &token.map_or(0, Token::as_u128).to_be_bytes());
+    put(88, &lease_expiry.as_micros().to_be_bytes());
+    fixed
 }
 
 /// Reads a big-endian number. Returns zero if bytes are missing, so that no input can panic.
@@ -292,6 +319,19 @@ mod tests {
         assert_eq!(bytes.len(), HEADER_BYTES + 8 + 2);
         assert_eq!(u128_at(&bytes, TOKEN_OFFSET), 8);
         assert_eq!(Entry::decode(bytes.into()).expect("an entry"), entry());
+    }
+
+    #[test]
+    fn an_entry_is_the_same_in_the_buffer_of_its_payload() {
+        let header = entry().header;
+        for payload in [&b""[..], b"{}", &[7; 300]] {
+            assert_eq!(header.encode_before(payload.to_vec()), header.encode_with(payload));
+        }
+        let mut roomy = Vec::with_capacity(header.encoded_bytes() + 2);
+        roomy.extend_from_slice(b"{}");
+        let place = roomy.as_ptr();
+        let entry = header.encode_before(roomy);
+        assert_eq!(entry.as_ptr(), place, "nothing was allocated");
     }
 
     #[test]

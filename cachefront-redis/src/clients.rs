@@ -49,7 +49,8 @@ impl Clients {
     /// # Errors
     /// `Config` if the certificates or the URL cannot be used.
     pub(crate) fn open(&self, info: ConnectionInfo) -> Result<Client> {
-        let tcp = info.tcp_settings().clone().set_keepalive(keepalive(self.keepalive));
+        // Without `nodelay` a small command waits until the server has confirmed the bytes of the one before: a round trip.
+        let tcp = info.tcp_settings().clone().set_nodelay(true).set_keepalive(keepalive(self.keepalive));
         let info = info.set_tcp_settings(tcp);
         match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => Err(invalid(
@@ -126,6 +127,7 @@ mod tests {
             // The crate shows these values by `Debug` only.
             let set = client.get_connection_info().tcp_settings().keepalive();
             assert_eq!(format!("{set:?}"), format!("{:?}", Some(&expected)), "{url}");
+            assert!(client.get_connection_info().tcp_settings().nodelay(), "{url}: a small command waits");
         }
         assert!(format!("{:?}", keepalive(Duration::from_secs(1))).contains("interval: Some(1s)"));
     }

@@ -13,17 +13,22 @@
 //! balancer may lead to another server each time, and what was checked on one connection says
 //! nothing of the next.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use cachefront_core::Result;
+use futures_util::future::select_ok;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, ProtocolVersion, PushInfo, RedisError, Value};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::SockRef;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, Pipeline, ProtocolVersion, PushInfo, RedisError, Value};
+use tokio::net::TcpStream;
 
 use crate::config::RedisSettings;
 use crate::error::{Address, into_result, is_connection_lost};
 use crate::identity::{Identity, Mode};
+use crate::packed::Packed;
 use crate::scripts;
 use crate::sentinel::Sentinels;
 
@@ -128,7 +133,7 @@ impl Dialer {
         };
         let client = if purpose == Purpose::Pushes { in_resp3(&client)? } else { client };
         let dialed = async {
-            let dialed = client.get_multiplexed_async_connection_with_config(&config).await;
+            let dialed = self.connect(&client, config, purpose).await;
             self.prepare(dialed.map_err(|error| address.error(&error))?, &address, purpose).await
         };
         // The client's own timeout does not cover every step of a handshake.
@@ -136,6 +141,28 @@ impl Dialer {
             Ok(connection) => connection,
             Err(elapsed) => Err(address.timed_out("did not accept the connection", elapsed)),
         }
+    }
+
+    /// Opens a connection, for readers one whose replies are [`Packed`] if the socket is a plain one.
+    async fn connect(
+        &self,
+        client: &Client,
+        config: AsyncConnectionConfig,
+        purpose: Purpose,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let info = client.get_connection_info();
+        let (ConnectionAddr::Tcp(host, port), Purpose::Readers | Purpose::Peeks) = (info.addr(), purpose) else {
+            return client.get_multiplexed_async_connection_with_config(&config).await;
+        };
+        let connected = async {
+            let socket = connect_tcp(host, *port, info.tcp_settings()).await?;
+            MultiplexedConnection::new_with_config(info.redis_settings(), Packed::new(socket), config).await
+        };
+        let connected = tokio::time::timeout(self.settings.connect_timeout, connected).await;
+        let (wire, driver) = connected.unwrap_or_else(|elapsed| Err(io::Error::from(elapsed).into()))?;
+        // It ends with the last clone of the connection.
+        tokio::spawn(driver);
+        Ok(wire)
     }
 
     /// Identifies the server and loads the scripts, in one round trip.
@@ -148,7 +175,7 @@ impl Dialer {
         let mut pipeline = Pipeline::new();
         pipeline.cmd("INFO").arg("server").cmd("INFO").arg("replication");
         let facts = pipeline.len();
-        if purpose == Purpose::Scripts {
+        if matches!(purpose, Purpose::Scripts | Purpose::Readers) {
             scripts::load_all(&mut pipeline);
         }
         let replies = wire.send_packed_commands(&pipeline, 0, pipeline.len()).await;
@@ -188,11 +215,27 @@ impl Connection {
     }
 }
 
+/// Opens a socket to the address of the host that accepts the connection first, as the client does.
+async fn connect_tcp(host: &str, port: u16, settings: &TcpSettings) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("the host {host} has no address")));
+    }
+    let (socket, _) = select_ok(addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)))).await?;
+    socket.set_nodelay(settings.nodelay())?;
+    if let Some(keepalive) = settings.keepalive() {
+        SockRef::from(&socket).set_tcp_keepalive(keepalive)?;
+    }
+    Ok(socket)
+}
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Commands of all kinds, scripts among them.
     Scripts,
+    /// The same for readers, which read many keys at once.
+    Readers,
     /// Peeks, which must not change the recency of the entries that they read.
     Peeks,
     /// Reads of the bus.
@@ -234,5 +277,25 @@ impl fmt::Debug for Dialer {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::io::tcp::socket2::TcpKeepalive;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_of_readers_has_the_settings_of_the_others() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(17));
+        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let socket = connect_tcp("localhost", port, &settings).await.expect("a socket");
+        assert!(socket.nodelay().expect("an option"));
+        assert_eq!(SockRef::from(&socket).tcp_keepalive_time().expect("an option"), Duration::from_secs(17));
+        drop(listener);
+        assert!(connect_tcp("localhost", port, &settings).await.is_err());
     }
 }

@@ -64,6 +64,7 @@ mod link;
 mod message;
 mod meta;
 mod moving;
+mod packed;
 mod push;
 mod reads;
 mod route;

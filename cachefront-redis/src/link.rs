@@ -80,7 +80,7 @@ impl Link {
         let state = Mutex::new(State { epoch: 1, current: Ok(connection), reconnect: None, last_diverged: None });
         let (runtime, elections) = (Handle::current(), Mutex::default());
         let link = Self { shared: Arc::new(Shared { dialer, purpose, state, server, runtime, elections }) };
-        if purpose == Purpose::Scripts {
+        if purpose == Purpose::Readers {
             link.follow_elections();
         }
         Ok(link)

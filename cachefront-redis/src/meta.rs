@@ -40,25 +40,32 @@ impl MetaCache {
     pub(crate) fn read(&self, shard: usize, value: Value) -> Result<Option<Arc<Meta>>> {
         match value {
             Value::Nil => Ok(None),
-            Value::BulkString(bytes) if bytes.is_empty() => Ok(None),
-            Value::BulkString(bytes) => self.parse(shard, bytes),
+            Value::BulkString(bytes) => self.read_bytes(shard, &bytes),
             _ => Err(self.address.unexpected_reply("a read of a shard's meta")),
         }
     }
 
+    /// Parses the bytes of a meta. Returns `None` if there are none, or if they cannot be decoded.
+    ///
+    /// # Errors
+    /// `Config` if the namespace was created with another number of shards.
+    pub(crate) fn read_bytes(&self, shard: usize, bytes: &[u8]) -> Result<Option<Arc<Meta>>> {
+        if bytes.is_empty() { Ok(None) } else { self.parse(shard, bytes) }
+    }
+
     /// The lock is held while a new meta is parsed: the readers behind it need the same result.
-    fn parse(&self, shard: usize, bytes: Vec<u8>) -> Result<Option<Arc<Meta>>> {
+    fn parse(&self, shard: usize, bytes: &[u8]) -> Result<Option<Arc<Meta>>> {
         // No code panics while it holds the lock.
         let mut cached = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
         if cached.bytes != bytes {
-            cached.meta = match Meta::decode(&bytes) {
+            cached.meta = match Meta::decode(bytes) {
                 Ok(meta) => Some(Arc::new(meta)),
                 Err(error) => {
                     tracing::warn!(%error, shard, "the meta of a shard cannot be decoded and is treated as absent");
                     None
                 }
             };
-            cached.bytes = bytes;
+            cached.bytes = bytes.to_vec();
         }
         match &cached.meta {
             Some(meta) => self.check_shards(meta).map(|()| Some(Arc::clone(meta))),

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cachefront_core::store::{Reading, ServerId};
 use cachefront_core::{Error, Result, StoreKey};
 use redis::{Cmd, RedisWrite, Value};
@@ -29,6 +30,7 @@ use crate::config::RedisSettings;
 use crate::error::{closed, is_moving_error};
 use crate::keys::KeySpace;
 use crate::meta::MetaCache;
+use crate::packed::Elements;
 use crate::route::Route;
 
 /// The connection, key names and queues that all readers share.
@@ -138,26 +140,44 @@ impl Reads {
         self.readings(shard, count, live.server, reply)
     }
 
-    /// Splits the reply of an `MGET` into readings that share the meta.
+    /// Splits the reply of an `MGET` into readings that share the meta. What one reply has in more than one entry is stored once:
+    /// the meta, and the buffer of a packed reply.
     fn readings(&self, shard: usize, count: usize, server: ServerId, reply: Value) -> Result<Vec<Reading>> {
-        let Value::Array(values) = reply else {
-            return Err(self.route.address().unexpected_reply("MGET"));
-        };
-        if values.len() != count + 1 {
-            return Err(self.route.address().unexpected_reply("MGET"));
+        let unexpected = || self.route.address().unexpected_reply("MGET");
+        match reply {
+            Value::BulkString(packed) => {
+                let elements = Elements::of(packed).ok_or_else(unexpected)?;
+                self.of_elements(shard, count, server, elements)
+            }
+            Value::Array(values) => {
+                let elements = values.into_iter().map_while(|value| match value {
+                    Value::Nil => Some(None),
+                    Value::BulkString(bytes) => Some(Some(bytes.into())),
+                    _ => None,
+                });
+                self.of_elements(shard, count, server, elements)
+            }
+            _ => Err(unexpected()),
         }
-        let mut values = values.into_iter();
-        let meta = self.metas.read(shard, values.next().unwrap_or_default())?;
-        values
-            .map(|value| {
-                let entry = match value {
-                    Value::Nil => None,
-                    Value::BulkString(bytes) => Some(bytes.into()),
-                    _ => return Err(self.route.address().unexpected_reply("MGET")),
-                };
-                Ok(Reading { server, meta: meta.clone(), entry })
-            })
-            .collect()
+    }
+
+    /// Makes readings of `count` entries that follow a meta.
+    ///
+    /// # Errors
+    /// `Corrupt` if there are more or fewer.
+    fn of_elements(
+        &self,
+        shard: usize,
+        count: usize,
+        server: ServerId,
+        mut elements: impl Iterator<Item = Option<Bytes>>,
+    ) -> Result<Vec<Reading>> {
+        let unexpected = || self.route.address().unexpected_reply("MGET");
+        let meta = elements.next().ok_or_else(unexpected)?.unwrap_or_default();
+        let meta = self.metas.read_bytes(shard, &meta)?;
+        let mut readings = Vec::with_capacity(count);
+        readings.extend(elements.map(|entry| Reading { server, meta: meta.clone(), entry }));
+        if readings.len() == count { Ok(readings) } else { Err(unexpected()) }
     }
 }
 

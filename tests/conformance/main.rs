@@ -1,6 +1,7 @@
 //! Every store keeps the same laws: the store suite over Redis, and what only a server of its own can show.
 
 mod admin;
+mod allocations;
 mod cluster;
 mod connection;
 mod failover;

@@ -44,9 +44,9 @@ const ORDERS: [Order; 7] = [
     (
         "cachefront-redis/src",
         &[
-            "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel", "conn",
-            "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires", "bus", "writer",
-            "moving", "images", "store", "admin", "builder", "testing",
+            "error", "keys", "message", "config", "identity", "scripts", "meta", "url", "clients", "sentinel",
+            "packed", "conn", "link", "slots", "topology", "cluster", "route", "reads", "push", "shared", "wires",
+            "bus", "writer", "moving", "images", "store", "admin", "builder", "testing",
         ],
     ),
     (

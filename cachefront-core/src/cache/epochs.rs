@@ -50,7 +50,7 @@ impl Epochs {
 
     /// Returns the current count for `key`. Must be called before the first byte is read.
     pub(crate) fn ticket(&self, key: &StoreKey) -> Ticket {
-        Ticket(self.current(self.slot(key)))
+        Ticket(self.current(self.slot(key.hash())))
     }
 
     /// Returns true while no invalidation has happened since the ticket was taken.
@@ -61,7 +61,12 @@ impl Epochs {
 
     /// Invalidates every value of this key that was read or is being read.
     pub(crate) fn invalidate(&self, key: &StoreKey) {
-        if let Some(slot) = self.slots.get(self.slot(key)) {
+        self.invalidate_hash(key.hash());
+    }
+
+    /// The same for the key with this hash.
+    pub(crate) fn invalidate_hash(&self, hash: u64) {
+        if let Some(slot) = self.slots.get(self.slot(hash)) {
             slot.fetch_add(1 << SLOT_BITS, Ordering::SeqCst);
         }
     }
@@ -92,9 +97,9 @@ impl Epochs {
     }
 
     /// Returns the slot of a key.
-    fn slot(&self, key: &StoreKey) -> usize {
+    fn slot(&self, hash: u64) -> usize {
         // The lower half of the hash; the upper half selects the store's shard.
-        key.hash() as u32 as usize & self.slots.len().wrapping_sub(1)
+        hash as u32 as usize & self.slots.len().wrapping_sub(1)
     }
 
     /// Returns the ticket of a slot that holds now.

@@ -30,10 +30,16 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
-    /// The same for one of many keys. It is a function of its own, so that the one above is inlined where a single key is read.
-    #[inline(never)]
+    /// The same for one of many keys.
     pub(super) fn evaluate_of_many(&self, reading: Reading, level: &Level, now: Timestamp) -> Lookup<V> {
-        self.evaluate(reading, level, now)
+        self.decode_of_many(reading, now).map_or(Lookup::Miss, |stored| self.judge(stored, level, now))
+    }
+
+    /// Like [`decode`](Self::decode), for one of many keys. It is a function of its own, so that the other one is inlined where a
+    /// single key is read.
+    #[inline(never)]
+    pub(super) fn decode_of_many(&self, reading: Reading, now: Timestamp) -> Result<Stored<V>, LoadReason> {
+        self.decode(reading, now)
     }
 
     /// Evaluates an entry that the store considers valid, for a plain read. Returns `None` if it is damaged, or of another codec.
@@ -68,6 +74,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Returns true if a plain read may be served the value: one that is kept correct by time has no objective.
+    #[inline]
     pub(super) fn is_fresh(&self, stored: &Stored<V>, now: Timestamp) -> bool {
         stored.meta.as_ref().is_none_or(|meta| self.subscription.is_fresh(meta.source_time, stored.filled_at, now))
     }

@@ -5,11 +5,13 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::poll_immediate;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::breaker::Breaker;
@@ -127,7 +129,8 @@ impl LoadGate {
         Arc::new(LoadCx::new(self.clock.now()).with_fence(fence, self.fence_wait))
     }
 
-    /// Runs one load under its permit, and records its duration and a failure.
+    /// Runs one load under its permit, and records its duration and a failure. It is polled once before its timer starts, so that one
+    /// which ends at once takes none.
     ///
     /// # Errors
     /// `Timeout` if the load takes longer than the permit allows; the loader's own error, or `Load` with it as the source;
@@ -140,14 +143,20 @@ impl LoadGate {
     ) -> Result<(T, LoadFacts)> {
         let Some(call) = self.breaker.call() else { return Err(self.refused()) };
         // A panic is caught here and not by the task alone, so that the caller can release its lease.
-        let loaded = tokio::select! {
-            biased;
-            loaded = AssertUnwindSafe(load).catch_unwind() => loaded.unwrap_or_else(|_| Err("the loader panicked".into())),
-            () = self.clock.sleep(permit.remaining) => {
-                call.end(true);
-                return Err(self.timed_out());
-            }
+        let mut load = pin!(AssertUnwindSafe(load).catch_unwind());
+        // A load that ends at once needs no timer.
+        let loaded = match poll_immediate(load.as_mut()).await {
+            Some(loaded) => loaded,
+            None => tokio::select! {
+                biased;
+                loaded = load => loaded,
+                () = self.clock.sleep(permit.remaining) => {
+                    call.end(true);
+                    return Err(self.timed_out());
+                }
+            },
         };
+        let loaded = loaded.unwrap_or_else(|_| Err("the loader panicked".into()));
         call.end(loaded.is_err());
         let took = self.clock.now().since(cx.started_at());
         self.metrics.load_seconds.record(took.as_secs_f64());

@@ -199,10 +199,24 @@ where
         });
     }
 
+    /// Keeps a value that was read from the store in the process-local tier, and refreshes it if that is due.
+    #[inline]
+    pub(super) fn use_stored(
+        self: &Arc<Self>,
+        key: &K,
+        store_key: &StoreKey,
+        stored: &Stored<V>,
+        ticket: Option<Ticket>,
+    ) {
+        self.refresh_if_due(key, store_key, stored);
+        if let Some(ticket) = ticket {
+            self.keep_read(key, store_key, stored, ticket);
+        }
+    }
+
     /// Returns the value of a hit, which is kept in the process-local tier; else notes the miss, and returns why the key has to
     /// be loaded.
-    #[inline]
-    pub(super) fn hit_of_many(
+    fn hit_of_many(
         self: &Arc<Self>,
         key: &K,
         store_key: &StoreKey,
@@ -211,10 +225,7 @@ where
     ) -> Result<Stored<V>, Purpose> {
         let (outcome, purpose) = match lookup {
             Lookup::Hit(stored) => {
-                self.refresh_if_due(key, store_key, &stored);
-                if let Some(ticket) = ticket {
-                    self.keep_read(key, store_key, &stored, ticket);
-                }
+                self.use_stored(key, store_key, &stored, ticket);
                 return Ok(stored);
             }
             Lookup::Miss => (ReadOutcome::Miss, Purpose::Miss),

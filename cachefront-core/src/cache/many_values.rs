@@ -1,6 +1,9 @@
 //! Many keys at once of which only the values are asked: what the tiers have goes straight into the result.
 //!
 //! The same as [`read_many`](Inner::read_many), but for what a plain read does not need: a [`Hit`](crate::Hit) and a time for each key.
+//!
+//! A hit in the store takes one allocation, the name of its key, besides those of the decoded value. There is one reading of the clock
+//! and one count for all hits together. No task, flight or entry of a map is made unless a key has to be loaded.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -99,20 +102,27 @@ where
         let (mut parts, mut hits) = (Vec::new(), 0);
         for (store_key, (index, ticket)) in store_keys.into_iter().zip(places) {
             let Some(key) = keys.get(index) else { continue };
-            let lookup = readings.next().map(|reading| self.shared.evaluate_of_many(reading, level, now));
-            match lookup.map_or(Err(Purpose::Miss), |lookup| self.hit_of_many(key, &store_key, lookup, ticket)) {
-                Ok(stored) => {
+            // What is stored is large: it is used in place, and moved no further. A plain read judges freshness only.
+            let (outcome, purpose) = match readings.next().map(|reading| self.shared.decode_of_many(reading, now)) {
+                Some(Ok(stored)) if self.shared.is_fresh(&stored, now) => {
+                    self.use_stored(key, &store_key, &stored, ticket);
                     hits += 1;
                     if let Some(observer) = &self.observer {
                         observer.read(key, ReadOutcome::Hit(Tier::Shared));
                     }
                     set(values, index, Ok(stored.value));
+                    continue;
                 }
-                Err(purpose) => {
-                    let read = Read { key: key.clone(), store_key, level, newest };
-                    parts.push(Part { index, read, purpose });
-                }
+                Some(Ok(_)) => (Some(ReadOutcome::Outdated), Purpose::Reload),
+                Some(Err(_)) => (Some(ReadOutcome::Miss), Purpose::Miss),
+                // The store could not be read: that is no outcome of the key.
+                None => (None, Purpose::Miss),
+            };
+            if let Some(outcome) = outcome {
+                self.note_read(key, outcome);
             }
+            let read = Read { key: key.clone(), store_key, level, newest };
+            parts.push(Part { index, read, purpose });
         }
         self.metrics.hit_shared.increment(hits);
         parts

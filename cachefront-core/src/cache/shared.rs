@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::Level;
-use crate::cache::load_gate::{Fresh, LoadFacts};
+use crate::cache::load_gate::Fresh;
 use crate::cache::log_limit::LogLimits;
 use crate::cache::mode_switch::ModeSwitch;
 use crate::cache::serving::ServingMode;
@@ -148,9 +148,9 @@ impl<V> Stored<V> {
         }
     }
 
-    /// Returns the whole entry, as stored.
+    /// Returns a copy of the whole entry, as stored. The entry itself may be a part of a reply with many.
     pub(super) fn bytes(&self) -> Bytes {
-        self.entry.clone()
+        Bytes::copy_from_slice(&self.entry)
     }
 
     /// Returns what the loader's server had executed; `None` if that is not known.
@@ -308,39 +308,38 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.release(key, lease).await;
             return None;
         }
-        let Some(encoded) = self.encode(fresh.value.as_ref()) else {
+        let header = self.header(lease, fresh, ttl);
+        let Some(encoded) = self.encode(fresh.value.as_ref(), header.encoded_bytes()) else {
             self.release(key, lease).await;
             return None;
         };
-        let tagged = !lease.marks.is_empty();
-        let state = if fresh.value.is_some() || tagged { PayloadState::Fresh } else { PayloadState::Negative };
-        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
-        let (compression, payload) = compressed.as_ref().map_or((0, &encoded), |(id, payload)| (*id, payload));
-        let mut with_tags = Vec::new();
-        let payload = if tagged {
-            tags::encode(&lease.marks, fresh.value.is_none(), &mut with_tags);
-            with_tags.extend_from_slice(payload);
-            &with_tags
-        } else {
-            payload
-        };
-        let header = Header { compression, ..self.header(lease, &fresh.facts, state, ttl) };
-        let fill = Fill {
-            key,
-            token: lease.token,
-            mode: lease.mode,
-            generation: header.generation,
-            entry: &header.encode_with(payload),
-            expiry: ttl.saturating_add(self.stale_while_revalidate),
-        };
-        self.send_fill(&fill).await.then_some(encoded.len())
+        let (bytes, generation) = (encoded.len(), header.generation);
+        let entry = self.entry(header, lease, encoded, fresh.value.is_none());
+        let expiry = ttl.saturating_add(self.stale_while_revalidate);
+        let fill = Fill { key, token: lease.token, mode: lease.mode, generation, entry: &entry, expiry };
+        self.send_fill(&fill).await.then_some(bytes)
     }
 
-    /// Encodes a value, or the absence of one. Returns `None` if it cannot be encoded or is too large.
-    fn encode(&self, value: Option<&V>) -> Option<Vec<u8>> {
+    /// Makes the entry of an encoded value: compressed if that is worth while, and with the tags that the lease has.
+    fn entry(&self, header: Header, lease: &Lease, encoded: Vec<u8>, absent: bool) -> Vec<u8> {
+        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
+        let (compression, payload) = compressed.unwrap_or((0, encoded));
+        let header = Header { compression, ..header };
+        if lease.marks.is_empty() {
+            return header.encode_before(payload);
+        }
+        let mut with_tags = Vec::new();
+        tags::encode(&lease.marks, absent, &mut with_tags);
+        with_tags.extend_from_slice(&payload);
+        header.encode_before(with_tags)
+    }
+
+    /// Encodes a value, or the absence of one, with `room` for more bytes. Returns `None` if it cannot be encoded or is too
+    /// large.
+    fn encode(&self, value: Option<&V>, room: usize) -> Option<Vec<u8>> {
         let Some(value) = value else { return Some(Vec::new()) };
         let last = self.encoded_bytes.load(Ordering::Relaxed);
-        let mut encoded = Vec::with_capacity(last + last / 8);
+        let mut encoded = Vec::with_capacity(last + last / 8 + room);
         if let Err(error) = self.codec.encode(value, &mut encoded) {
             if let Some(withheld) = self.logs.not_encoded.pass(self.clock.now()) {
                 tracing::warn!(cache = %self.cache, error = %error, withheld, "a value cannot be encoded and is not cached");
@@ -361,7 +360,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Makes the header of an entry that is stored under `lease`.
-    fn header(&self, lease: &Lease, load: &LoadFacts, state: PayloadState, ttl: Duration) -> Header {
+    fn header(&self, lease: &Lease, Fresh { value, facts: load }: &Fresh<V>, ttl: Duration) -> Header {
+        let known = value.is_some() || !lease.marks.is_empty();
+        let state = if known { PayloadState::Fresh } else { PayloadState::Negative };
         let position = load.notes.position.as_ref().map(Position::to_string).unwrap_or_default();
         Header {
             state,

@@ -267,8 +267,11 @@ impl Listener for Subscription {
         tracing::debug!(cache = %self.cache, reason, "the process-local tier is off and cleared");
     }
 
-    fn invalidate(&self, key: &StoreKey) {
-        self.epochs.invalidate(key);
+    fn invalidate(&self, key: &str) {
+        match StoreKey::hash_of(key) {
+            Some(hash) => self.epochs.invalidate_hash(hash),
+            None => self.epochs.invalidate_all(),
+        }
     }
 
     fn invalidate_all(&self) {

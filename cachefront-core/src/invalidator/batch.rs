@@ -1,13 +1,13 @@
 //! Maps a source's batch to the keys that it makes stale, each once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Change, RowChange, TableName, TransitTimes};
 use crate::invalidator::mapped::{Caches, Mapped};
-use crate::key::StoreKey;
+use crate::key::{ByKey, StoreKey};
 use crate::keymap::RowValue;
 use crate::mapping::MappingId;
 use crate::position::{Gtid, Position};
@@ -132,7 +132,12 @@ impl Plan {
     }
 
     /// Adds the keys that the last transaction changed, and the values that some of them have now.
-    fn add(&mut self, keys: Vec<StoreKey>, values: Vec<(MappingId, RowValue)>, places: &mut HashMap<StoreKey, usize>) {
+    fn add(
+        &mut self,
+        keys: impl Iterator<Item = StoreKey>,
+        values: Vec<(MappingId, RowValue)>,
+        places: &mut ByKey<usize>,
+    ) {
         let commit = self.commits.len().saturating_sub(1);
         for key in keys {
             let place = *places.entry(key).or_insert_with_key(|key| {
@@ -155,7 +160,8 @@ impl Plan {
 pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
     let mut plan = Plan::default();
     let changes = batch.transactions.iter().map(|transaction| transaction.changes.len()).sum();
-    let mut places = HashMap::with_capacity(changes);
+    let mut places = ByKey::with_capacity_and_hasher(changes, Default::default());
+    let mut keys = Vec::new();
     for transaction in &batch.transactions {
         plan.transactions.insert(&transaction.gtid);
         plan.commits.push(transaction.gtid.clone());
@@ -164,7 +170,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
             match change {
                 Change::Row(row) => {
                     plan.events += 1;
-                    let keys = keys_of(row, caches, &mut plan.flushed);
+                    keys_of(row, caches, &mut keys, &mut plan.flushed);
                     if observed {
                         plan.changes.push(AppliedChange {
                             table: row.table.clone(),
@@ -177,7 +183,7 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
                     }
                     // A part of a transaction may be followed by another change of the row.
                     let values = if transaction.complete { values_of(row, caches) } else { Vec::new() };
-                    plan.add(keys, values, &mut places);
+                    plan.add(keys.drain(..), values, &mut places);
                 }
                 Change::Tables { tables, reason } => {
                     for (index, cache) in caches.iter().enumerate() {
@@ -208,24 +214,24 @@ fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked)
 }
 
-/// Returns the keys of a row change, each once. Only a cache whose mapping fails is flushed.
-fn keys_of(row: &RowChange, caches: &Caches, flushed: &mut BTreeMap<usize, Flush>) -> Vec<StoreKey> {
-    let mut keys = Vec::new();
+/// Makes `keys` the keys of a row change, each once. Only a cache whose mapping fails is flushed.
+fn keys_of(row: &RowChange, caches: &Caches, keys: &mut Vec<StoreKey>, flushed: &mut BTreeMap<usize, Flush>) {
+    keys.clear();
     for (index, cache) in caches.iter().enumerate().filter(|(_, cache)| cache.fit) {
         let before = keys.len();
-        if let Err(error) = caught(|| cache.map.keys(row, &mut keys)) {
+        if let Err(error) = caught(|| cache.map.keys(row, keys)) {
             keys.truncate(before);
             flushed.entry(index).or_insert(Flush::Mapping(error));
         }
     }
-    // Both images of a row usually have the same key.
-    let mut unique = Vec::with_capacity(keys.len());
-    for key in keys {
-        if !unique.contains(&key) {
-            unique.push(key);
+    let mut unique = 0;
+    for at in 0..keys.len() {
+        if !keys[..unique].contains(&keys[at]) {
+            keys.swap(unique, at);
+            unique += 1;
         }
     }
-    unique
+    keys.truncate(unique);
 }
 
 /// Returns the values that keys have after a row change, for caches whose values are a function of the row.

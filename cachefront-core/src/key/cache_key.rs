@@ -64,7 +64,45 @@ macro_rules! display_keys {
     )*};
 }
 
-display_keys!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char);
+display_keys!(u128, i128, bool, char);
+
+/// Implements the trait for integers by their sign and magnitude.
+macro_rules! integer_keys {
+    ($($type:ty)*, $value:ident => $sign_and_magnitude:expr) => {$(
+        impl CacheKey for $type {
+            fn encode(&self, out: &mut dyn Write) -> fmt::Result {
+                let $value = *self;
+                let (is_negative, magnitude) = $sign_and_magnitude;
+                write_decimal(is_negative, magnitude, out)
+            }
+        }
+    )*};
+}
+
+integer_keys!(u8 u16 u32, value => (false, u64::from(value)));
+integer_keys!(u64, value => (false, value));
+integer_keys!(usize, value => (false, value as u64));
+integer_keys!(i8 i16 i32, value => (value < 0, u64::from(value.unsigned_abs())));
+integer_keys!(i64, value => (value < 0, value.unsigned_abs()));
+integer_keys!(isize, value => (value < 0, value.unsigned_abs() as u64));
+
+/// Writes a number as displayed. The text is made in place: the formatter of the standard library costs more than the rest of a
+/// key.
+fn write_decimal(is_negative: bool, mut magnitude: u64, out: &mut dyn Write) -> fmt::Result {
+    // A sign and the 20 digits of the greatest number.
+    let mut text = [b'-'; 21];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        text[at] = b'0' + (magnitude % 10) as u8;
+        magnitude /= 10;
+        if magnitude == 0 {
+            break;
+        }
+    }
+    at -= usize::from(is_negative);
+    out.write_str(std::str::from_utf8(&text[at..]).map_err(|_| fmt::Error)?)
+}
 
 #[cfg(feature = "uuid")]
 display_keys!(uuid::Uuid);
@@ -147,5 +185,29 @@ impl<T: CacheKey + ?Sized> CacheKey for Arc<T> {
 impl<T: CacheKey + ?Sized> CacheKey for Box<T> {
     fn encode(&self, out: &mut dyn Write) -> fmt::Result {
         (**self).encode(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(key: &dyn CacheKey) -> String {
+        let mut text = String::new();
+        key.encode(&mut text).expect("a string takes everything");
+        text
+    }
+
+    #[test]
+    fn integers_have_the_text_that_they_are_displayed_with() {
+        macro_rules! check {
+            ($($type:ident)*) => {$(
+                for value in [$type::MIN, $type::MIN + 1, 0, 1, 9, 10, 99, 100, $type::MAX - 1, $type::MAX] {
+                    assert_eq!(text(&value), value.to_string());
+                    assert_eq!(text(&value.wrapping_neg()), value.wrapping_neg().to_string());
+                }
+            )*};
+        }
+        check!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
     }
 }

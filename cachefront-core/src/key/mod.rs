@@ -8,4 +8,5 @@ mod parts;
 mod store_key;
 
 pub use cache_key::CacheKey;
+pub(crate) use store_key::ByKey;
 pub use store_key::{KEY_BYTES_MAX, StoreKey};

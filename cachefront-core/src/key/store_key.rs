@@ -1,7 +1,10 @@
 //! The stored form of a key: its text, its hash and its shard.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
+
+use quick_cache::DefaultHashBuilder;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::cache_key::CacheKey;
@@ -29,6 +32,10 @@ pub struct StoreKey {
     hash: u64,
 }
 
+/// Something for each key. Its hash function is the one of the process-local tier: seeded as the standard library's is, and several
+/// times as fast. The hash that a key has already does not do, because anyone can make keys whose hashes are equal.
+pub(crate) type ByKey<T> = HashMap<StoreKey, T, DefaultHashBuilder>;
+
 impl StoreKey {
     /// Encodes `key` for the cache named `cache`.
     ///
@@ -44,10 +51,21 @@ impl StoreKey {
     /// [`ErrorKind::Config`] if the key's own encoding fails.
     pub fn encode_short(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<Option<Self>> {
         let text = Self::text_of(cache, key)?;
-        if text.as_str().len() > KEY_BYTES_MAX {
-            return Ok(None);
+        let text = text.as_str();
+        if text.len() > KEY_BYTES_MAX { Ok(None) } else { Self::from_text(text).map(Some) }
+    }
+
+    /// Appends what [`encode_short`](Self::encode_short) returns, unless it is the last of `keys` already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if the key's own encoding fails.
+    pub(crate) fn append_short(keys: &mut Vec<Self>, cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<()> {
+        let text = Self::text_of(cache, key)?;
+        let text = text.as_str();
+        if text.len() <= KEY_BYTES_MAX && keys.last().is_none_or(|last| last.as_str() != text) {
+            keys.push(Self::from_text(text)?);
         }
-        Self::from_text(text.as_str()).map(Some)
+        Ok(())
     }
 
     fn text_of(cache: &str, key: &(impl CacheKey + ?Sized)) -> Result<KeyText> {
@@ -88,6 +106,11 @@ impl StoreKey {
     pub(crate) fn cache_of(text: &str) -> &str {
         let name = text.split_once(':').map_or(text, |(name, _)| name);
         name.strip_suffix(TAGS_SUFFIX).unwrap_or(name)
+    }
+
+    /// Returns the hash of the key with this text; `None` if it is longer than [`KEY_BYTES_MAX`].
+    pub(crate) fn hash_of(text: &str) -> Option<u64> {
+        (text.len() <= KEY_BYTES_MAX).then(|| stable_hash(text.as_bytes()))
     }
 
     /// Returns the key's text: cache name, colon, encoded key.

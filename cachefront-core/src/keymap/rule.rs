@@ -125,7 +125,8 @@ impl TableRules {
         self.row_value = Some(RowValues { table, codec, schema_version, value_of: Arc::new(value_of) });
     }
 
-    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`.
+    /// Adds a rule: `keys_of` returns the keys whose values are made from a row of `table`. It is called with the image before a
+    /// change and with the one after it, and a key that both have is made once.
     pub fn add<K, F>(&mut self, table: TableName, columns: Columns, keys_of: F)
     where
         K: CacheKey + 'static,
@@ -136,10 +137,8 @@ impl TableRules {
         let typed_of = Arc::clone(&keys_of);
         let rule = Rule {
             stored: Arc::new(move |image, keys| {
-                for key in keys_of(image)? {
-                    keys.extend(StoreKey::encode_short(&cache, &key)?);
-                }
-                Ok(())
+                // Both images of a row usually have the same key.
+                keys_of(image)?.iter().try_for_each(|key| StoreKey::append_short(keys, &cache, key))
             }),
             typed: Arc::new(move |image, keys| {
                 keys.extend(typed_of(image)?.into_iter().map(|key| Box::new(key) as Box<dyn Any>));

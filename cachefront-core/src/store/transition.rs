@@ -38,7 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::entry::{Entry, Header, PayloadState, fill_position};
+use crate::entry::{Entry, Fixed, Header, PayloadState, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::mapping::MappingId;
@@ -170,7 +170,9 @@ pub fn fill(meta: Option<&Meta>, slot: Option<&Slot>, now: Timestamp, fill: &Fil
             _ => return refuse(Refusal::NoMeta),
         }
     }
-    let valid = slot.and_then(decode).is_some_and(|entry| entry.token == Some(fill.token) && now < entry.lease_expiry);
+    let valid = slot
+        .and_then(|slot| Fixed::decode(&slot.bytes).ok())
+        .is_some_and(|entry| entry.token() == Some(fill.token) && now < entry.lease_expiry());
     if !valid {
         return refuse(Refusal::LeaseBroken);
     }

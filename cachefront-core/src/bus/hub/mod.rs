@@ -44,8 +44,9 @@ pub(crate) trait Listener: Send + Sync {
     /// Invalidations may have been lost.
     fn stop(&self, reason: &'static str);
 
-    /// The key was invalidated.
-    fn invalidate(&self, key: &StoreKey);
+    /// The key with this text was invalidated. A text that is too long for a key invalidates every key, because it is not known which
+    /// one was meant.
+    fn invalidate(&self, key: &str);
 
     /// Every key was invalidated.
     fn invalidate_all(&self);
@@ -370,10 +371,7 @@ fn apply(event: &BusEvent, listeners: &[Arc<dyn Listener>]) {
         BusEvent::Keys(keys) => {
             for text in keys {
                 for listener in named(listeners, StoreKey::cache_of(text)) {
-                    match StoreKey::from_text(&**text) {
-                        Ok(key) => listener.invalidate(&key),
-                        Err(_) => listener.invalidate_all(),
-                    }
+                    listener.invalidate(text);
                 }
             }
         }

@@ -68,8 +68,8 @@ impl Listener for Recorder {
         self.say(format!("off {reason}"));
     }
 
-    fn invalidate(&self, key: &StoreKey) {
-        self.say(key.as_str());
+    fn invalidate(&self, key: &str) {
+        self.say(key);
     }
 
     fn invalidate_all(&self) {

@@ -518,7 +518,7 @@ async fn a_session_is_not_proven_by_later_messages() {
     let subscription = Arc::clone(&cache.inner.subscription);
     let applied = token.clone();
     *clock.next.lock().expect("unpoisoned") = Some(Interruption(Box::new(move || {
-        subscription.invalidate(&key());
+        subscription.invalidate(key().as_str());
         subscription.handled(&applied, Timestamp::UNKNOWN);
     })));
     let mine = cache.get(&7).at_least(&token).detailed().await.expect("a value");
