@@ -130,6 +130,7 @@ mod stream;
 mod table;
 mod temporary;
 mod token;
+mod upper_bound;
 mod wire;
 mod xa;
 
@@ -143,6 +144,7 @@ pub use mysql_async;
 pub use position::{read_fenced_position, read_position};
 pub use source::BinlogSource;
 pub use token::{commit_token, own_commit_token};
+pub use upper_bound::{parse_owned, read_upper_bound};
 
 /// The program of README.md.
 #[cfg(doctest)]

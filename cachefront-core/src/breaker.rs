@@ -130,7 +130,7 @@ impl Breaker {
 
     /// Counts a call, and opens the breaker if it failed and too many others did.
     fn count(&self, now: Timestamp, failed: bool) {
-        if now.as_micros() >= self.turn_at.load(Ordering::Relaxed) {
+        if self.is_turn(now) {
             self.turn(now);
         }
         let half = &self.halves[self.current.load(Ordering::Relaxed) % 2];
@@ -151,18 +151,24 @@ impl Breaker {
         }
     }
 
+    /// Returns true if a half of the window is over, or if the clock was set back by more than a window.
+    fn is_turn(&self, now: Timestamp) -> bool {
+        let turn_at = Timestamp::from_micros(self.turn_at.load(Ordering::Relaxed));
+        now >= turn_at || turn_at.since(now) > self.settings.window
+    }
+
     /// Begins the next half of the window.
     fn turn(&self, now: Timestamp) {
         let _turning = self.lock();
-        let turn_at = Timestamp::from_micros(self.turn_at.load(Ordering::Relaxed));
-        if now < turn_at {
+        if !self.is_turn(now) {
             return;
         }
+        let turn_at = Timestamp::from_micros(self.turn_at.load(Ordering::Relaxed));
         let half = self.settings.window / 2;
         let next = (self.current.load(Ordering::Relaxed) + 1) % 2;
         self.halves[next].clear();
-        if now.since(turn_at) >= half {
-            // No call came for at least half a window: the other half is over too.
+        if now < turn_at || now.since(turn_at) >= half {
+            // No call came for at least half a window, or the clock was set back: the other half is over too.
             self.halves[(next + 1) % 2].clear();
         }
         self.current.store(next, Ordering::Relaxed);
@@ -406,6 +412,21 @@ mod tests {
         assert!(breaker.refuses());
         clock.0.store(1_000_000, Ordering::SeqCst);
         assert!(!breaker.refuses());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_the_window() {
+        let clock = Arc::new(Settable(AtomicU64::new(3_600_000_000)));
+        let meters = (Gauge::noop(), Counter::noop());
+        let seams: (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::<Settable>::clone(&clock), Arc::new(Longest));
+        let breaker = Breaker::new("a server".to_owned(), settings(), seams, meters);
+        (0..4).for_each(|_| end(&breaker, true));
+        let windows = |now: u64| clock.0.store(now * 11_000_000, Ordering::SeqCst);
+        for now in 1..4 {
+            windows(now);
+            end(&breaker, true);
+        }
+        assert!(!breaker.refuses(), "each of these failures is a window after the others");
     }
 
     #[test]

@@ -52,14 +52,23 @@ pub trait Loader<K, V>: Send + Sync + 'static {
     /// If the database cannot be read.
     fn load(&self, key: &K, cx: &LoadCx) -> impl Future<Output = Result<Option<V>, Self::Error>> + Send;
 
-    /// Returns what the server that commits has executed now: MySQL's `@@GLOBAL.gtid_executed`. With it, a
+    /// Returns every commit that a reader of the server that commits may have seen by now. With it, a
     /// [`consistent`](crate::GetMany::consistent) read of many keys can be served from the cache.
+    ///
+    /// It is an *upper* bound, while [`LoadCx::position`] is a lower one: a commit too many costs a wait, one too few lets half
+    /// of a transaction through. MySQL's `@@GLOBAL.gtid_executed` alone lacks the commits of a group that readers see already;
+    /// they are in `@@GLOBAL.gtid_owned`, which must be read *before* it. `binlog::read_upper_bound` reads both, and what is
+    /// needed on MariaDB. An empty position counts as `None`.
+    ///
+    /// Report the server with [`LoadCx::origin`]: what another server than the one whose log is followed has executed proves
+    /// nothing, and such a read loads. The rest of `cx` has no effect.
     ///
     /// Default: `None`: such a read loads.
     ///
     /// # Errors
     /// If the database cannot be read.
-    fn executed(&self) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send {
+    fn executed(&self, cx: &LoadCx) -> impl Future<Output = Result<Option<Position>, Self::Error>> + Send {
+        let _ = cx;
         async { Ok(None) }
     }
 
@@ -404,7 +413,7 @@ pub(crate) trait DynLoader<K, V>: Send + Sync {
     async fn load_each(&self, keys: &[K], cx: &LoadCx) -> Result<LoadedEach<K, V>, BoxError>;
     async fn reload(&self, key: &K, previous: &V, cx: &LoadCx) -> Result<Reloaded<V>, BoxError>;
     fn reloads(&self) -> bool;
-    async fn executed(&self) -> Result<Option<Position>, BoxError>;
+    async fn executed(&self, cx: &LoadCx) -> Result<Option<Position>, BoxError>;
 }
 
 #[async_trait]
@@ -431,8 +440,8 @@ where
         Loader::reloads(self)
     }
 
-    async fn executed(&self) -> Result<Option<Position>, BoxError> {
-        Loader::executed(self).await.map_err(Into::into)
+    async fn executed(&self, cx: &LoadCx) -> Result<Option<Position>, BoxError> {
+        Loader::executed(self, cx).await.map_err(Into::into)
     }
 }
 

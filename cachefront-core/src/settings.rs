@@ -346,7 +346,8 @@ pub struct CdcSettings {
     /// Maximum size of an encoded value that replaces another in place, in bytes; an entry with a larger one is removed.
     /// Default: 64 KiB, so that a script that compares and stores it delays no reader.
     pub row_image_bytes_max: usize,
-    /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. Default: 250 ms.
+    /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. All invalidators of
+    /// a namespace must have the same: one with a shorter period takes a holder with a much longer one for dead. Default: 250 ms.
     pub heartbeat: Duration,
     /// Timeout of one wait at the visibility gate; after it the gate is tried again. Default: 1 s.
     pub gate_timeout: Duration,

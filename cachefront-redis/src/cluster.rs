@@ -107,6 +107,11 @@ impl ClusterLink {
         Ok(Self { shared: Arc::new(Shared { nodes, purpose, state, server, runtime: Handle::current() }) })
     }
 
+    /// The nodes of the last topology.
+    pub(crate) fn known_nodes(&self) -> Vec<NodeAddress> {
+        self.shared.lock().view.topology.nodes.clone()
+    }
+
     /// Returns the connection to the node that has a place.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::cluster::ClusterLink;
 use crate::conn::{Dialer, Purpose};
 use crate::error::Address;
 use crate::link::{Link, Live};
-use crate::topology::Nodes;
+use crate::topology::{NodeAddress, Nodes};
 
 /// Where connections are opened to.
 #[derive(Clone, Debug)]
@@ -115,6 +115,14 @@ impl Route {
         match self {
             Self::One(link) => link.server_now(),
             Self::Cluster(cluster) => *cluster.server().borrow(),
+        }
+    }
+
+    /// The nodes of the cluster as readers know them, which its URL may not name; none if there is one server.
+    pub(crate) fn known_nodes(&self) -> Vec<NodeAddress> {
+        match self {
+            Self::One(_) => Vec::new(),
+            Self::Cluster(cluster) => cluster.known_nodes(),
         }
     }
 

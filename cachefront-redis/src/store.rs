@@ -281,6 +281,11 @@ impl Store for RedisStore {
         Ok(Box::new(RedisWriter::open(Arc::clone(&self.shared)).await?))
     }
 
+    fn write_wait_max(&self) -> Duration {
+        let settings = &self.shared.settings;
+        if settings.wait_replicas > 0 { settings.wait_timeout } else { Duration::ZERO }
+    }
+
     fn bus(&self) -> Arc<dyn InvalidationBus> {
         Arc::new(RedisBus::new(Arc::clone(&self.shared)))
     }

@@ -62,7 +62,7 @@ impl Wires {
                 Ok(Self { shared, nodes: vec![connection], place: Vec::new(), server, targets: Mutex::default() })
             }
             Servers::Cluster(nodes) => {
-                let topology = nodes.topology(&[]).await?;
+                let topology = nodes.topology(&shared.reads.route.known_nodes()).await?;
                 let place: Option<Vec<usize>> = topology.place.iter().copied().collect();
                 let Some(place) = place else { return Err(nodes.unassigned()) };
                 let connections = nodes.dial_all(&topology, timeout, Purpose::Scripts).await;

@@ -247,6 +247,8 @@ impl RedisWriter {
         let readers = self.shared.reads.route.server_now();
         let elsewhere = readers != ServerId::UNKNOWN && !readers.is_same(self.wires.server());
         if elsewhere && dialer.sentinels().is_some() {
+            // In a process without caches nothing else would notice that the readers' server has another history.
+            self.shared.follow(self.wires.server());
             return Err(self.address().unavailable("is another server for this writer than for readers"));
         }
         Ok(())

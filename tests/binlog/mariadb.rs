@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cachefront_binlog::{BinlogSource, MySqlGate, commit_token, own_commit_token, read_position};
+use cachefront_binlog::{BinlogSource, MySqlGate, commit_token, own_commit_token, read_position, read_upper_bound};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{ChangeSource, Columns};
 use cachefront_core::{ErrorKind, Position};
@@ -186,6 +186,8 @@ async fn tokens_and_positions_compare_as_on_mysql() {
     assert!(commit_token(&mut other).await.expect("a token").covers(&own));
     let (position, origin) = read_position(&mut other).await.expect("a position");
     assert!(position.covers(&own));
+    let (bound, server) = read_upper_bound(&mut other).await.expect("an upper bound");
+    assert!(bound.covers(&position) && server == origin, "{bound} of {server}");
     let source = db.source().await;
     let head = source.probe().head().await.expect("the log's end");
     assert!(head.checkpoint.position.covers(&own));

@@ -1,7 +1,8 @@
 //! The token of one's own commit: one GTID where the server says which, and never an older one.
 
-use cachefront_binlog::{commit_token, own_commit_token};
+use cachefront_binlog::{commit_token, own_commit_token, read_upper_bound};
 use cachefront_core::Position;
+use cachefront_core::clock::{Entropy, SystemEntropy};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, TxOpts};
 
@@ -139,4 +140,29 @@ async fn a_user_without_the_rights_gets_everything_executed() {
         db.run(&[&format!("GRANT SELECT ON performance_schema.{table} TO {}", user.name)]).await;
     }
     is_own(&mut conn, &[&format!("{insert} (2, 0)")]).await;
+}
+
+#[tokio::test]
+async fn an_upper_bound_has_commits_that_are_not_executed_yet() {
+    let mut db = Database::create().await;
+    let random = format!("{:032x}", SystemEntropy.random_u128());
+    let other = format!("{}-71ca-11e1-9e33-{}", &random[..8], &random[8..20]);
+    let owned = [format!("{other}:7"), format!("{other}:9"), format!("{other}:sale:3")];
+    let mut owners = Vec::new();
+    for gtid in &owned {
+        // A session owns the GTID of the transaction that it is about to commit.
+        let mut conn = db.another().await;
+        conn.query_drop(format!("SET SESSION gtid_next = '{gtid}'")).await.expect("owned");
+        owners.push(conn);
+    }
+    let owned: Position = owned.join(",").parse().expect("a position");
+    let executed = executed(&mut db.conn).await;
+    let (bound, server) = read_upper_bound(&mut db.conn).await.expect("an upper bound");
+    assert!(!executed.covers(&owned), "{executed} has {owned}");
+    assert!(bound.covers(&owned) && bound.covers(&executed), "{bound} lacks some of {owned} or {executed}");
+    let uuid: Option<String> = db.conn.query_first("SELECT @@GLOBAL.server_uuid").await.expect("a UUID");
+    assert_eq!(Some(server), uuid);
+    for mut conn in owners {
+        conn.query_drop("ROLLBACK").await.expect("given up");
+    }
 }

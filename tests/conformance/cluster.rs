@@ -48,6 +48,18 @@ async fn a_node_that_was_removed_from_the_cluster_is_passed_over() {
     assert!(store.get(&key(1)).await.expect("a reading").meta.is_some());
 }
 
+/// The only node that the URL names is gone: a writer asks those that readers know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_finds_nodes_that_the_url_does_not_name() {
+    let mut cluster = Cluster::start().await;
+    let named = cluster.replica_of(0).await;
+    let url = format!("redis+cluster://127.0.0.1:{}/", cluster.nodes[named].port());
+    let store = RedisStore::builder(&url).namespace(unique::namespace()).connect().await.expect("a store");
+    cluster.nodes[named].kill();
+    let mut writer = store.writer().await.expect("the other nodes are known");
+    writer.flush(&meta(7, 1)).await.expect("a flush");
+}
+
 /// A node and its replica are away: the keys of their shards cannot be read, and all others can, also in one call for both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_away_costs_its_own_keys_only() {

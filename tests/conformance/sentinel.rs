@@ -93,6 +93,26 @@ async fn readers_leave_a_former_primary_that_a_cut_off_sentinel_names() {
     assert!(!another.get(&key(1)).await.expect("a reading").server.is_same(before));
 }
 
+/// In a process that only invalidates, no read fails on the connection whose server has another history now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_without_readers_gets_on_after_a_change_of_the_history() {
+    let group = SentinelGroup::start(0, &[], &[]).await;
+    let store = RedisStore::builder(&group.url()).namespace(unique::namespace()).connect().await.expect("a store");
+    let publish = async || store.writer().await?.publish(&message()).await;
+    publish().await.expect("a sequence");
+    for role in ["127.0.0.1 1", "NO ONE"] {
+        group.servers[0].command(&format!("REPLICAOF {role}")).await.expect("a change of role");
+    }
+    let mut last = None;
+    let published = tokio::time::timeout(WAIT, async {
+        while let Err(error) = publish().await {
+            last = Some(error.chain().to_string());
+            tokio::time::sleep(Duration::from_millis(50)).await; // sleep: between two attempts of a session
+        }
+    });
+    assert!(published.await.is_ok(), "no session gets on: {last:?}");
+}
+
 fn message() -> cachefront_core::bus::BusMessage {
     cachefront_core::bus::BusMessage {
         publisher: cachefront_core::bus::Publisher(1),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cachefront::binlog::read_position;
+use cachefront::binlog::{read_position, read_upper_bound};
 use cachefront::{Cache, LoadCx, Loader, Position, Tier};
 use cachefront_testkit::shop::Shop;
 use mysql_async::{Pool, TxOpts, prelude::Queryable};
@@ -35,9 +35,11 @@ impl Loader<u64, u64> for Batches {
         Ok(rows.into_iter().collect())
     }
 
-    async fn executed(&self) -> Result<Option<Position>, mysql_async::Error> {
+    async fn executed(&self, cx: &LoadCx) -> Result<Option<Position>, mysql_async::Error> {
         let mut conn = self.0.get_conn().await?;
-        Ok(read_position(&mut conn).await.ok().map(|(executed, _)| executed))
+        let Ok((executed, server)) = read_upper_bound(&mut conn).await else { return Ok(None) };
+        cx.origin(&server);
+        Ok(Some(executed))
     }
 }
 

@@ -97,6 +97,7 @@ const ORDERS: [Order; 7] = [
             "origin",
             "link",
             "position",
+            "upper_bound",
             "effects",
             "token",
             "schema",

@@ -154,7 +154,7 @@ impl Loader<Key, u64> for Rows {
         Ok(each)
     }
 
-    async fn executed(&self) -> Result<Option<Position>, std::io::Error> {
+    async fn executed(&self, _cx: &LoadCx) -> Result<Option<Position>, std::io::Error> {
         self.world.travel(false).await;
         let now = self.world.now();
         let mut state = self.world.state();

@@ -25,6 +25,7 @@ use crate::clock::Timestamp;
 use crate::entry::{HEADER_BYTES, TOKEN_OFFSET};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
+use crate::loader::LoadNotes;
 use crate::mode::InvalidationMode;
 use crate::position::Position;
 use crate::store::Reading;
@@ -32,14 +33,25 @@ use crate::store::Reading;
 /// Number of times that cached values are tried before all keys are loaded.
 const ROUNDS_MAX: usize = 3;
 
+/// The key of a value in its stored form, and whether a valid value is loaded over.
+type Place = (StoreKey, bool);
+
 /// What came of the cached values of many keys.
 enum Cached<V> {
     /// All are cached, and of one moment.
     Hits(Vec<Hit<V>>),
     /// One changed meanwhile.
     Changed,
-    /// One is not cached, or nothing can be proven.
-    Missing,
+    /// One is not cached, or nothing can be proven. Of these keys the store has a value that does not satisfy the read: it is
+    /// loaded over.
+    Missing(Vec<bool>),
+}
+
+/// Everything that readers of a database server may have seen.
+struct Executed {
+    position: Position,
+    /// Which server, if the loader says it.
+    notes: LoadNotes,
 }
 
 impl<K, V> Inner<K, V>
@@ -75,72 +87,92 @@ where
             && !self.shared.tagged
             && !level.bypass;
         let Some(store_keys) = store_keys.filter(|_| cached) else { return self.load_all(keys, &[], level).await };
+        let mut reload = Vec::new();
         for _ in 0..ROUNDS_MAX {
-            match self.cached_at_one_moment(&store_keys, level).await {
+            match self.cached_at_one_moment(&store_keys, level).await? {
                 Cached::Hits(hits) => {
                     keys.iter().for_each(|key| self.note_read(key, ReadOutcome::Hit(Tier::Shared)));
                     return Ok(hits);
                 }
                 Cached::Changed => {}
-                Cached::Missing => break,
+                Cached::Missing(unsuitable) => {
+                    reload = unsuitable;
+                    break;
+                }
             }
         }
-        self.load_all(keys, &store_keys, level).await
+        let reload = reload.into_iter().chain(std::iter::repeat(false));
+        let places: Vec<Place> = store_keys.into_iter().zip(reload).collect();
+        self.load_all(keys, &places, level).await
     }
 
     /// Returns the cached values, if all are there and stay until everything that they may contain is applied.
-    async fn cached_at_one_moment(&self, keys: &[StoreKey], level: &Level) -> Cached<V> {
+    ///
+    /// # Errors
+    /// `Timeout` after `load_hard_timeout`.
+    async fn cached_at_one_moment(&self, keys: &[StoreKey], level: &Level) -> Result<Cached<V>> {
         let Some(first) = self.shared.guarded("get_many", self.shared.store.get_many(keys)).await else {
-            return Cached::Missing;
+            return Ok(Cached::Missing(Vec::new()));
         };
         let before: Vec<Option<Bytes>> = first.iter().map(|reading| reading.entry.clone()).collect();
         let now = self.clock.now();
-        if !first.into_iter().all(|reading| self.stored_of_primary(reading, level, now).is_some()) {
-            return Cached::Missing;
+        let found: Vec<Lookup<V>> =
+            first.into_iter().map(|reading| self.shared.evaluate(reading, level, now)).collect();
+        if !found.iter().all(|lookup| matches!(lookup, Lookup::Hit(stored) if is_of_primary(stored))) {
+            return Ok(Cached::Missing(found.iter().map(is_unsuitable).collect()));
         }
         // Asked for after the values were read, so it contains everything that their loads can have seen.
-        let Some(executed) = self.executed().await else { return Cached::Missing };
+        let Some(executed) = self.within_hard_timeout(self.executed()).await? else {
+            return Ok(Cached::Missing(Vec::new()));
+        };
         let deadline = self.clock.now().after(self.settings.proof_wait);
         let mut pause = self.settings.lease_poll_min;
         loop {
             let Some(second) = self.shared.guarded("get_many", self.shared.store.get_many(keys)).await else {
-                return Cached::Missing;
+                return Ok(Cached::Missing(Vec::new()));
             };
             if !second.iter().zip(&before).all(|(now, before)| is_same(now.entry.as_ref(), before.as_ref())) {
-                return Cached::Changed;
+                return Ok(Cached::Changed);
             }
-            if second.iter().all(|reading| has_applied(reading, &executed)) {
-                return self.hits_of(second, level).map_or(Cached::Changed, Cached::Hits);
+            if second.iter().any(|reading| is_elsewhere(reading, &executed)) {
+                return Ok(Cached::Missing(Vec::new()));
             }
-            if self.clock.now() >= deadline {
-                return Cached::Missing;
+            if second.iter().all(|reading| has_applied(reading, &executed.position)) {
+                return Ok(self.hits_of(second, level).map_or(Cached::Changed, Cached::Hits));
+            }
+            let now = self.clock.now();
+            if now >= deadline || second.iter().any(|reading| self.is_stalled(reading, now)) {
+                return Ok(Cached::Missing(Vec::new()));
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(self.settings.lease_poll_max);
         }
     }
 
+    /// Returns true if the watermark is too old for a wait to be worth it: no invalidator works.
+    fn is_stalled(&self, reading: &Reading, now: Timestamp) -> bool {
+        let source_time = reading.meta.as_ref().map_or(Timestamp::UNKNOWN, |meta| meta.source_time);
+        source_time.is_known() && now.since(source_time) > self.settings.proof_wait
+    }
+
     fn hits_of(&self, readings: Vec<Reading>, level: &Level) -> Option<Vec<Hit<V>>> {
         let now = self.clock.now();
-        let hit = |reading| Some(self.stored_hit(self.stored_of_primary(reading, level, now)?));
+        let hit = |reading| match self.shared.evaluate(reading, level, now) {
+            Lookup::Hit(stored) if is_of_primary(&stored) => Some(self.stored_hit(stored)),
+            _ => None,
+        };
         readings.into_iter().map(hit).collect()
     }
 
-    /// Returns a value that satisfies the level, was loaded from the primary, and is kept correct by the log: the mode may have
-    /// changed since the read began, and by its age an entry of any generation is served.
-    fn stored_of_primary(&self, reading: Reading, level: &Level, now: Timestamp) -> Option<Stored<V>> {
-        let Lookup::Hit(stored) = self.shared.evaluate(reading, level, now) else { return None };
-        (stored.meta.is_some() && stored.filled_at.is_known()).then_some(stored)
-    }
-
-    /// Returns what the server that commits has executed now, if the loader can say it.
-    async fn executed(&self) -> Option<Position> {
-        let loader = self.loader.as_ref()?;
+    /// Returns everything that readers of the server that commits may have seen by now, if the loader can say it.
+    async fn executed(&self) -> Result<Option<Executed>> {
+        let Some(loader) = self.loader.as_ref() else { return Ok(None) };
         // A statement like a load: within the same bounds.
-        let _permit = self.gate.permit().await.ok()?;
-        tokio::select! {
+        let Ok(_permit) = self.gate.permit().await else { return Ok(None) };
+        let cx = self.gate.context(std::iter::empty());
+        let position = tokio::select! {
             biased;
-            executed = loader.executed() => match executed {
+            executed = loader.executed(&cx) => match executed {
                 Ok(executed) => executed,
                 Err(error) => {
                     tracing::debug!(cache = %self.shared.cache, error = %error, "the executed position cannot be read");
@@ -148,35 +180,38 @@ where
                 }
             },
             () = self.clock.sleep(self.settings.load_timeout) => None,
-        }
+        };
+        // A server without a commit has no rows either: an empty position is one that could not be read.
+        let position = position.filter(|position| !position.is_empty());
+        Ok(position.map(|position| Executed { position, notes: cx.notes() }))
     }
 
     /// Loads all keys by one batch, in a task of its own: a reader that goes away leaves no lease behind.
-    async fn load_all(self: &Arc<Self>, keys: &[K], store_keys: &[StoreKey], level: &Level) -> Result<Vec<Hit<V>>> {
+    async fn load_all(self: &Arc<Self>, keys: &[K], places: &[Place], level: &Level) -> Result<Vec<Hit<V>>> {
         keys.iter().for_each(|key| self.note_read(key, ReadOutcome::Miss));
         let running = self.tasks.begin(&self.shared.cache)?;
         let (inner, level) = (Arc::clone(self), level.clone());
-        let (keys, store_keys) = (keys.to_vec(), store_keys.to_vec());
+        let (keys, places) = (keys.to_vec(), places.to_vec());
         let (reply, loaded) = oneshot::channel();
         running.spawn(async move {
             // The reader may have gone away.
-            let _ = reply.send(inner.load_batch(&keys, &store_keys, &level).await);
+            let _ = reply.send(inner.load_batch(&keys, &places, &level).await);
         });
         self.within_hard_timeout(async { loaded.await.unwrap_or_else(|_| Err(cancelled())) }).await
     }
 
     /// Loads all keys by one batch. Those whose lease is free are stored.
-    async fn load_batch(&self, keys: &[K], store_keys: &[StoreKey], level: &Level) -> Result<Vec<Hit<V>>> {
+    async fn load_batch(&self, keys: &[K], places: &[Place], level: &Level) -> Result<Vec<Hit<V>>> {
         let mut proof_wait = self.proof_wait();
         loop {
             let permit = self.gate.permit().await?;
-            let leases = join_all(store_keys.iter().map(|key| self.free_lease(key))).await;
+            let leases = join_all(places.iter().map(|(key, reload)| self.free_lease(key, *reload))).await;
             let fences = leases.iter().filter_map(|lease| lease.as_ref()?.fence.as_ref());
             let loaded = self.load_many(permit, keys, fences).await.and_then(|each| each.into_iter().collect());
             let fresh: Vec<_> = match loaded {
                 Ok(fresh) => fresh,
                 Err(error) => {
-                    for (key, lease) in store_keys.iter().zip(&leases) {
+                    for ((key, _), lease) in places.iter().zip(&leases) {
                         self.release_lease(key, lease.as_ref()).await;
                     }
                     return Err(error);
@@ -186,11 +221,12 @@ where
             let mut hits: Vec<(Timestamp, Hit<V>)> = Vec::with_capacity(keys.len());
             for (index, (key, fresh)) in keys.iter().zip(fresh).enumerate() {
                 let lease = leases.next().flatten();
-                let Some(store_key) = store_keys.get(index).cloned() else {
+                let Some((store_key, _)) = places.get(index).cloned() else {
                     hits.extend(self.strong_hit(fresh, level).map(|hit| (self.clock.now(), hit)));
                     continue;
                 };
-                let plan = LoadPlan { store_key, ticket: None, purpose: Purpose::Miss };
+                let plan =
+                    LoadPlan { store_key, ticket: None, purpose: Purpose::Miss, served_until: Timestamp::UNKNOWN };
                 let loaded = self.store_loaded(key, &plan, lease, fresh).await;
                 if level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
                     hits.push((self.clock.now(), self.loaded_hit(&loaded)));
@@ -206,9 +242,9 @@ where
         }
     }
 
-    /// Returns the lease of a key, if nothing is cached and no other load holds it.
-    async fn free_lease(&self, key: &StoreKey) -> Option<Lease> {
-        match self.shared.lease(key, false).await {
+    /// Returns the lease of a key, if nothing is cached or it is to be loaded over, and no other load holds it.
+    async fn free_lease(&self, key: &StoreKey, reload: bool) -> Option<Lease> {
+        match self.shared.lease(key, reload).await {
             Leased::Granted(lease) => Some(lease),
             _ => None,
         }
@@ -225,6 +261,23 @@ fn is_same(one: Option<&Bytes>, other: Option<&Bytes>) -> bool {
 /// Returns true if the shard that was read has applied everything up to `executed`.
 fn has_applied(reading: &Reading, executed: &Position) -> bool {
     reading.meta.as_ref().is_some_and(|meta| meta.is_live() && meta.applied().covers(executed))
+}
+
+/// Returns true if the position is known to be of another server than the one whose log is followed: it says nothing about what
+/// that one shows.
+fn is_elsewhere(reading: &Reading, executed: &Executed) -> bool {
+    executed.notes.replica || reading.meta.as_ref().is_some_and(|meta| executed.notes.is_elsewhere(&meta.origin))
+}
+
+/// Returns true for a value that was loaded from the primary, and is kept correct by the log: the mode may have changed since the
+/// read began, and a value that is kept correct by its age is of no known moment.
+fn is_of_primary<V>(stored: &Stored<V>) -> bool {
+    stored.meta.is_some() && stored.filled_at.is_known()
+}
+
+/// Returns true if the store has a valid value that does not satisfy the read.
+fn is_unsuitable<V>(lookup: &Lookup<V>) -> bool {
+    matches!(lookup, Lookup::Unproven | Lookup::Outdated)
 }
 
 fn lost(cache: &str) -> Error {

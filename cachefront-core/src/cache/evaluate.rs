@@ -103,8 +103,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             }
         };
         let (header, payload) = (&fixed.header, fixed.payload(&entry));
-        // If the cache is not covered, or the entry has another generation, the entry is not valid.
-        if mode == InvalidationMode::Cdc && header.mode != mode {
+        // If the cache is not covered, or the entry has another generation, the entry is not valid. An entry of CDC mode is not
+        // served by its age: a clear of the cache in that mode has removed it by a new generation only.
+        if header.mode != mode {
             return Err(LoadReason::OtherMode);
         }
         if covered.is_some_and(|covered| covered != header.generation) {

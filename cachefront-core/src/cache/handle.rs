@@ -277,6 +277,7 @@ where
     pub fn set_mode(&self, mode: InvalidationMode) {
         let inner = &*self.inner;
         inner.shared.mode.set(mode, || inner.subscription.epochs.invalidate_all());
+        inner.subscription.set_mode(inner.shared.mode());
     }
 
     /// Returns the rule by which values are kept correct.
@@ -322,6 +323,7 @@ where
             logs: LogLimits::default(),
             metrics: metrics.clone(),
         };
+        shared.subscription.set_mode(parts.mode);
         if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
             shared.subscription.watch_local_hits();
         }

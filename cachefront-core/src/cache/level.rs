@@ -103,6 +103,11 @@ impl Level {
         self.at_least.is_none() && self.max_staleness.is_none()
     }
 
+    /// Returns true if the reader requires a bound on staleness, or gets one: then the server that a value is loaded from counts.
+    pub(crate) fn bounds_staleness(&self) -> bool {
+        self.max_staleness.is_some() || self.detailed
+    }
+
     /// Returns true if a value that was just loaded satisfies the read. A value from the server whose log is followed does,
     /// unless its loader says that the token is missing; a value from another server must contain the token, and never
     /// bounds staleness.

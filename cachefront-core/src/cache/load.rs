@@ -124,7 +124,14 @@ where
             let permit = self.gate.permit().await?;
             match self.shared.lease(key, reload).await {
                 Leased::Present(loaded) => return Ok(Next::Present(loaded)),
-                Leased::Granted(lease) => return Ok(Next::Load(permit, Some(lease))),
+                Leased::Granted(lease) => {
+                    if purpose == Purpose::Refresh {
+                        self.metrics.refreshes.increment(1);
+                    }
+                    return Ok(Next::Load(permit, Some(lease)));
+                }
+                // Its value could not be stored.
+                Leased::Without if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 Leased::Without => return Ok(Next::Load(permit, None)),
                 Leased::Held(_) if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 // A reader that needs more than what other processes fill does not wait for them.
@@ -211,10 +218,14 @@ where
         work: &Work<V>,
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
+        let (bounds, mut learned) = (level.bounds_staleness(), false);
         loop {
             self.tasks.check_open(&self.shared.cache)?;
             let load = async { self.load(self.gate.permit().await?, key, None, work, None).await };
             let fresh = self.within_hard_timeout(load).await?;
+            if bounds && !std::mem::replace(&mut learned, true) {
+                self.shared.learn_origin(&fresh.facts.notes).await;
+            }
             match self.strong_hit(fresh, level) {
                 Some(hit) => return Ok(hit),
                 None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
@@ -226,6 +237,7 @@ where
     pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
         let mut found = Vec::with_capacity(keys.len());
         let mut proof_wait = self.proof_wait();
+        let (bounds, mut learned) = (level.bounds_staleness(), false);
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
             let load = async {
@@ -235,6 +247,10 @@ where
             let loaded = self.within_hard_timeout(load).await;
             let outcome = match loaded {
                 Ok(loaded) => {
+                    let named = loaded.iter().flatten().find(|fresh| fresh.facts.notes.origin.is_some());
+                    if let Some(named) = named.filter(|_| bounds && !std::mem::replace(&mut learned, true)) {
+                        self.shared.learn_origin(&named.facts.notes).await;
+                    }
                     let (mut lagging, now) = (Vec::new(), self.clock.now());
                     for ((index, key), fresh) in keys.drain(..).zip(loaded) {
                         match fresh.map(|fresh| self.strong_hit(fresh, level)) {

@@ -135,7 +135,12 @@ where
                 Joined::Waiter(flight) => (flight, false),
                 Joined::Leader(leader) => {
                     let flight = leader.flight();
-                    let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
+                    let plan = LoadPlan {
+                        store_key: read.store_key.clone(),
+                        ticket: self.keepable(ticket),
+                        purpose,
+                        served_until: Timestamp::UNKNOWN,
+                    };
                     pending.push(PendingLoad { leader, plan });
                     (flight, true)
                 }

@@ -2,7 +2,7 @@
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`], [`tags`], [`expected_tags`],
 //! [`row_value`], [`explanation`] and [`plan`] are values; [`local`], [`subscription`], [`tasks`], [`flight`], [`merge`] and [`load_gate`] are
-//! the parts in this process, [`shared`], [`evaluate`] and [`tag_store`] the part in the store; [`inner`] holds them all; [`store_loaded`],
+//! the parts in this process, [`shared`], [`primary`], [`evaluate`] and [`tag_store`] the part in the store; [`inner`] holds them all; [`store_loaded`],
 //! [`load`], [`tag_load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`read`], [`shadow`], [`many`], [`consistent`],
 //! [`explain`] and [`invalidate`] are the paths through them, and [`inspection`] what the inspector sees of them; [`get`],
 //! [`get_many`], [`get_or_load`], [`warm_up`], [`token`], [`handle`], [`operate`], [`tag_api`], [`row_api`] and [`builder`] have the
@@ -38,6 +38,7 @@ mod mode_switch;
 mod observer;
 mod operate;
 mod plan;
+mod primary;
 mod read;
 mod refresh;
 mod reload;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::epochs::Ticket;
+use crate::clock::Timestamp;
 use crate::error::{BoxError, Result};
 use crate::key::StoreKey;
 use crate::loader::LoadCx;
@@ -99,4 +100,6 @@ pub(super) struct LoadPlan {
     /// Present if the value may be put into the process-local tier.
     pub(super) ticket: Option<Ticket>,
     pub(super) purpose: Purpose,
+    /// Until when the value that a refresh replaces is served; unknown for without end, and for other loads.
+    pub(super) served_until: Timestamp,
 }

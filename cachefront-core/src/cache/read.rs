@@ -230,7 +230,12 @@ where
         match self.flights.join(&read.key, purpose, ticket, &self.subscription.epochs) {
             Joined::Leader(leader) => {
                 let flight = leader.flight();
-                let plan = LoadPlan { store_key: read.store_key.clone(), ticket: self.keepable(ticket), purpose };
+                let plan = LoadPlan {
+                    store_key: read.store_key.clone(),
+                    ticket: self.keepable(ticket),
+                    purpose,
+                    served_until: Timestamp::UNKNOWN,
+                };
                 self.start(leader, plan, work.share());
                 self.landed(read, &flight, true).await
             }
@@ -329,7 +334,7 @@ where
         let keep = self.keepable(ticket);
         let reading = self.shared.guarded_at("get", self.shared.store.get(&read.store_key)).await;
         let Some((reading, now)) = reading else { return Lookup::Miss };
-        if !read.level.is_eventual() {
+        if !read.level.is_eventual() && self.shared.mode() == InvalidationMode::Cdc {
             self.shared.note_origin(reading.meta.as_deref());
         }
         // A value without tags is evaluated here and now: the future of a hit need not hold it.

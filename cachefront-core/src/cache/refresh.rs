@@ -43,9 +43,8 @@ where
             let ticket = self.subscription.epochs.ticket(store_key);
             let joined = self.flights.join(key, Purpose::Refresh, ticket, &self.subscription.epochs);
             if let Joined::Leader(leader) = joined {
-                self.metrics.refreshes.increment(1);
                 let (store_key, ticket) = (store_key.clone(), self.keepable(ticket));
-                let plan = LoadPlan { store_key, ticket, purpose: Purpose::Refresh };
+                let plan = LoadPlan { store_key, ticket, purpose: Purpose::Refresh, served_until: stored.expires_at };
                 self.spawn_load(leader, plan, Work::Registered);
             }
         }

@@ -25,7 +25,6 @@ use crate::entry::{FILL_POSITION_BYTES_MAX, HEADER_BYTES, Header, PayloadState, 
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
-use crate::loader::LoadNotes;
 use crate::mapping::MappingId;
 use crate::metrics::CacheMetrics;
 use crate::mode::InvalidationMode;
@@ -170,6 +169,8 @@ pub(super) struct Lease {
     meta: Option<Arc<Meta>>,
     /// What the loader's server must have executed; `None` if the cache is not fenced.
     pub(super) fence: Option<Position>,
+    /// It is left to expire if its value is not stored.
+    pub(super) outlasts_refusal: bool,
 }
 
 impl Lease {
@@ -240,9 +241,12 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         Some(match reply {
             LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
-                self.note_origin(meta.as_deref());
                 let followed = self.subscription.follows(server, meta.as_deref());
-                let mut lease = Lease { token, mode, followed, marks: Vec::new(), meta, fence: None };
+                // Under TTL mode a meta is what an invalidator has left behind: it says nothing about the values.
+                let meta = meta.filter(|_| mode == InvalidationMode::Cdc);
+                self.note_origin(meta.as_deref());
+                let mut lease =
+                    Lease { token, mode, followed, marks: Vec::new(), meta, fence: None, outlasts_refusal: false };
                 if self.fenced && mode == InvalidationMode::Cdc {
                     lease.fence = self.fence(key, server, lease.meta.clone()).await;
                     if lease.fence.is_none() {
@@ -298,14 +302,14 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let undeclared = notes.replica && !self.declares_replicas;
         if undeclared || lease.meta.as_ref().is_some_and(|meta| notes.is_elsewhere(&meta.origin)) {
             self.metrics.fill_refused("other_server");
-            self.release(key, lease).await;
+            self.give_up(key, lease).await;
             return None;
         }
         if let Some(fence) = &lease.fence
             && !notes.position.as_ref().is_some_and(|position| position.covers(fence))
         {
             self.metrics.fill_refused("behind_fence");
-            self.release(key, lease).await;
+            self.give_up(key, lease).await;
             return None;
         }
         let header = self.header(lease, fresh, ttl);
@@ -396,6 +400,13 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// Ends a lease whose value is not stored.
+    async fn give_up(&self, key: &StoreKey, lease: &Lease) {
+        if !lease.outlasts_refusal {
+            self.release(key, lease).await;
+        }
+    }
+
     /// Releases a lease without a fill.
     pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
         self.guarded("release", self.store.release(key, lease.token)).await;
@@ -406,24 +417,6 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     pub(super) fn weigh(&self, value: &V) -> usize {
         let mut payload = Vec::new();
         self.codec.encode(value, &mut payload).map_or(usize::MAX, |()| payload.len())
-    }
-
-    /// Returns true if the loader read the server whose log is followed, as far as it says. Where no log is followed,
-    /// every server counts as the primary.
-    pub(super) fn is_primary(&self, notes: &LoadNotes) -> bool {
-        !notes.replica && !notes.is_elsewhere(&self.log_origin.load())
-    }
-
-    /// Returns true if the server whose log is followed is known.
-    pub(super) fn knows_origin(&self) -> bool {
-        !self.log_origin.load().is_empty()
-    }
-
-    /// Remembers which server's log is followed.
-    pub(super) fn note_origin(&self, meta: Option<&Meta>) {
-        if let Some(meta) = meta.filter(|meta| meta.origin != **self.log_origin.load()) {
-            self.log_origin.store(Arc::new(meta.origin.clone()));
-        }
     }
 
     /// Logs when the cache is no longer covered, and when it is again; once each.

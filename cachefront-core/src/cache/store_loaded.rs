@@ -6,7 +6,7 @@ use crate::cache::hit::{Loaded, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::Fresh;
 use crate::cache::local::Insertion;
-use crate::cache::plan::LoadPlan;
+use crate::cache::plan::{LoadPlan, Purpose};
 use crate::cache::shared::Lease;
 use crate::cache::tags::{Mark, tickets};
 use crate::clock::Timestamp;
@@ -35,7 +35,7 @@ where
             position: load.notes.position.clone(),
             filled_at: if primary { load.started_at } else { Timestamp::UNKNOWN },
             primary,
-            known_primary: primary && load.notes.origin.is_some() && self.shared.knows_origin(),
+            known_primary: self.shared.is_final(&load.notes),
             expires_at: Timestamp::UNKNOWN,
             accepted: false,
         };
@@ -48,10 +48,13 @@ where
         let (mut marks, mut spoiled) = (Vec::new(), false);
         let weight = match lease {
             Some(lease) if unwanted => {
-                self.shared.release(&plan.store_key, &lease).await;
+                if !self.holds_back(plan) {
+                    self.shared.release(&plan.store_key, &lease).await;
+                }
                 None
             }
-            Some(lease) => {
+            Some(mut lease) => {
+                lease.outlasts_refusal = self.holds_back(plan);
                 let weight = self.shared.fill(&plan.store_key, &lease, &fresh, ttl).await;
                 marks = lease.marks;
                 // The store has compared the lease. Whether a tag was invalidated since before the load is compared here, so
@@ -70,6 +73,14 @@ where
             }
         }
         loaded
+    }
+
+    /// Returns true if the lease of a load that stores nothing is left to expire: it is a refresh of a value that is served that
+    /// long, and no process tries again before that. Beyond, the lease would keep readers from the database.
+    pub(super) fn holds_back(&self, plan: &LoadPlan) -> bool {
+        let served = plan.served_until;
+        let long = !served.is_known() || served.since(self.clock.now()) >= self.settings.lease;
+        plan.purpose == Purpose::Refresh && long
     }
 
     /// Returns the size of the encoded value, for a value that the store did not accept; 0 if there is no local tier.

@@ -16,6 +16,7 @@ use crate::identity::ServerId;
 use crate::key::StoreKey;
 use crate::mapping::MappingId;
 use crate::metrics::CacheMetrics;
+use crate::mode::InvalidationMode;
 use crate::position::Position;
 use crate::settings::CacheSettings;
 use crate::store::Meta;
@@ -64,6 +65,8 @@ pub(crate) struct Subscription {
     server: AtomicU64,
     /// [`BYPASSED`], [`LAGGING`], [`COUNTED`] and others: a hit in the process-local tier checks all at once.
     limits: AtomicU8,
+    /// The process-local tier is kept correct by time, and needs no publisher.
+    by_age: AtomicBool,
     /// True once a warning was logged that plain reads fall back.
     lag_noted: AtomicBool,
     freshness: Freshness,
@@ -90,6 +93,7 @@ impl Subscription {
             handled: ArcSwap::default(),
             server: AtomicU64::new(ServerId::UNKNOWN.0),
             limits: AtomicU8::new(if settings.count_local_hits { COUNTED } else { 0 }),
+            by_age: AtomicBool::new(false),
             lag_noted: AtomicBool::new(false),
             freshness: Freshness::new(settings),
             clock,
@@ -108,6 +112,22 @@ impl Subscription {
         let replace = |limits: u8| Some(limits & !(BYPASSED | READ_ONLY | SHADOW) | bits);
         // The closure never refuses.
         let _ = self.limits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, replace);
+        self.show_local_on();
+    }
+
+    /// Notes by which rule the process-local tier is kept correct.
+    pub(crate) fn set_mode(&self, mode: InvalidationMode) {
+        self.by_age.store(mode == InvalidationMode::Ttl, Ordering::SeqCst);
+        self.show_local_on();
+    }
+
+    /// Returns true if reads may be served from the process-local tier.
+    pub(crate) fn is_local_on(&self) -> bool {
+        !self.is_local_off() && (self.by_age.load(Ordering::SeqCst) || self.is_started())
+    }
+
+    fn show_local_on(&self) {
+        self.metrics.local_on.set(f64::from(u8::from(self.is_local_on())));
     }
 
     /// Returns what reads do with the tiers.
@@ -139,6 +159,7 @@ impl Subscription {
     /// Turns the process-local tier off for good: its clock has stopped.
     pub(crate) fn stop_clock(&self) {
         self.limit(STOPPED, true);
+        self.show_local_on();
     }
 
     /// Returns true if a plain read may be served a value of the process-local tier only if its age allows it.
@@ -255,14 +276,14 @@ impl Listener for Subscription {
         self.handled.store(Arc::default());
         self.server.store(server.0, Ordering::SeqCst);
         self.epochs.start_following();
-        self.metrics.local_on.set(1.0);
+        self.show_local_on();
     }
 
     fn stop(&self, reason: &'static str) {
         self.epochs.stop_following();
         self.server.store(ServerId::UNKNOWN.0, Ordering::SeqCst);
         self.handled.store(Arc::default());
-        self.metrics.local_on.set(0.0);
+        self.show_local_on();
         self.metrics.local_reset(reason);
         tracing::debug!(cache = %self.cache, reason, "the process-local tier is off and cleared");
     }

@@ -112,7 +112,9 @@ where
     /// Ends a load that failed.
     pub(super) async fn load_failed(&self, plan: &LoadPlan, lease: Option<&Lease>, error: Error) -> Outcome<V> {
         if plan.purpose == Purpose::Refresh {
-            // The lease is left to expire: the value is still served, and no process tries again before that.
+            if !self.holds_back(plan) {
+                self.release_lease(&plan.store_key, lease).await;
+            }
             if let Some(withheld) = self.shared.logs.refresh.pass(self.clock.now()) {
                 tracing::warn!(cache = %self.shared.cache, error = %error.chain(), withheld, "a refresh in the background failed");
             }

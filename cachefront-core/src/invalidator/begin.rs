@@ -80,6 +80,7 @@ impl Pump {
         worker.next_order = worker.next_order.max(high_watermark);
         session.expected =
             Expected { generation: meta.generation, term: worker.term, applied_order: meta.applied_order };
+        worker.taken = Some(session.expected);
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
         // After the term was taken, as above.
@@ -151,6 +152,7 @@ impl Pump {
         meta.high_watermark += u64::from(!head.checkpoint.position.covers(&session.sent));
         session.writer.flush(&meta).await?;
         session.expected = Expected { generation, term: worker.term, applied_order: order };
+        worker.taken = Some(session.expected);
         session.source_time = Timestamp::UNKNOWN;
         let applied = Some(head.checkpoint.position.clone());
         let message = worker.message(session, BusEvent::Flush, applied, Timestamp::UNKNOWN);

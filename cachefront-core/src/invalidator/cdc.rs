@@ -17,6 +17,7 @@ use crate::invalidator::handle::{CdcHandle, Owner};
 use crate::invalidator::mapped::Caches;
 use crate::invalidator::observer::CdcObserver;
 use crate::invalidator::pump::Pump;
+use crate::invalidator::standby::SILENT_HEARTBEATS;
 use crate::invalidator::status::{CdcState, CdcStatus};
 use crate::invalidator::worker::Worker;
 use crate::keymap::KeyMap;
@@ -175,6 +176,7 @@ impl Cdc {
                     .into(),
             )
         })?;
+        check_write_wait(store.write_wait_max(), self.settings.heartbeat)?;
         let caches = Caches::new(self.maps, self.own_gate)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| {
             Error::with_source(ErrorKind::Config, "an invalidator is spawned outside a tokio runtime", error)
@@ -196,18 +198,49 @@ impl Cdc {
             desired_states,
             status: status.clone(),
             term: 0,
+            taken: None,
+            in_batch: false,
             next_order: 0,
             checked: false,
         };
         let pump = Pump { source: self.source, worker };
         let drain_max = self.settings.drain_max;
+        let running = Running(status);
         let run = async move {
             if AssertUnwindSafe(pump.run()).catch_unwind().await.is_err() {
-                note_panic(&status);
+                note_panic(&running.0);
             }
         };
         let task = runtime.spawn(run).abort_handle();
         Ok(CdcHandle::new(Owner { desired, statuses, task, clock: self.clock, drain_max }))
+    }
+}
+
+/// Checks that no write takes so long that the standbys take the holder for dead.
+fn check_write_wait(wait: Duration, heartbeat: Duration) -> Result<()> {
+    let patience = heartbeat * (SILENT_HEARTBEATS - 1);
+    if wait < patience {
+        return Ok(());
+    }
+    let message = format!(
+        "a write to the store may wait {wait:?} for replicas, and after {patience:?} without a write standbys take this invalidator \
+         for dead: shorten the store's `wait_timeout`, or lengthen `CdcSettings::heartbeat` of every invalidator"
+    );
+    Err(Error::new(ErrorKind::Config, message))
+}
+
+/// The task, whose end shows in the status although it was aborted, or its runtime has ended.
+struct Running(watch::Sender<CdcStatus>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|status| {
+            let ended = matches!(status.state, CdcState::Stopped | CdcState::Failed);
+            if !ended {
+                status.state = CdcState::Stopped;
+            }
+            !ended
+        });
     }
 }
 
@@ -224,5 +257,19 @@ fn note_panic(status: &watch::Sender<CdcStatus>) {
 impl fmt::Debug for Cdc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cdc").field("source", &self.source).field("maps", &self.maps).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_outlasts_the_standbys_patience_is_refused() {
+        let heartbeat = Duration::from_millis(250);
+        check_write_wait(Duration::ZERO, heartbeat).expect("no wait");
+        check_write_wait(Duration::from_secs(1), heartbeat).expect("the default of the Redis store");
+        let refused = check_write_wait(Duration::from_millis(1_250), heartbeat).expect_err("too long");
+        assert!(refused.kind() == ErrorKind::Config && refused.to_string().contains("wait_timeout"), "{refused}");
     }
 }

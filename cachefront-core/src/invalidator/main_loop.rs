@@ -68,6 +68,7 @@ impl Pump {
         watermark.request();
         let mut beat = self.worker.clock.sleep(self.worker.settings.heartbeat);
         let mut waiting: Option<AtGate> = None;
+        self.worker.in_batch = false;
         let mut draining = false;
         loop {
             if draining && waiting.is_none() {
@@ -111,6 +112,7 @@ impl Pump {
                         retries.progressed();
                         continue;
                     }
+                    self.worker.in_batch = true;
                     let plan = plan(&batch, &self.worker.caches, self.worker.observer.is_some());
                     if desired.mode == InvalidationMode::Cdc && plan.has_effects() {
                         let wait = AtGate::wait_on(&self.worker.gate, &plan.transactions, &self.worker.settings);
@@ -158,6 +160,7 @@ impl Pump {
         self.worker.advance(session, batch.checkpoint, order, watermark).await?;
         self.source.acknowledge(&session.checkpoint).await?;
         self.worker.metrics.batches_applied.increment(1);
+        self.worker.in_batch = false;
         self.worker.report(session, plan, desired, stages);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::invalidator::retries::Retries;
 use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
-use crate::source::{ChangeSource, Lead};
+use crate::source::{ChangeSource, Lead, TableFilter};
 use crate::store::{InvalidationMode, MetaState};
 
 /// The task behind a [`CdcHandle`](crate::CdcHandle).
@@ -68,7 +68,9 @@ impl Pump {
         let first = self.worker.status.borrow().state == CdcState::Starting;
         let fatal = first && error.kind() == ErrorKind::Config;
         CdcMetrics::failed(error.kind().as_str());
-        self.worker.metrics.batches_repeated.increment(1);
+        if std::mem::take(&mut self.worker.in_batch) {
+            self.worker.metrics.batches_repeated.increment(1);
+        }
         let source = self.source.describe();
         if fatal {
             tracing::error!(%source, error = %error.chain(), "the invalidator cannot start: its caches are not kept correct");
@@ -95,9 +97,10 @@ impl Pump {
             retries.progressed();
         }
         let mut writer = self.worker.store.writer().await?;
-        if let Some(ended) = self.stand_by(&mut *writer, lead).await? {
-            return Ok(ended);
-        }
+        let decided = match self.stand_by(&mut *writer, lead).await? {
+            Ok(holder) => holder,
+            Err(ended) => return Ok(ended),
+        };
         let desired = *self.worker.desired_states.borrow_and_update();
         if desired.shutdown {
             return Ok(Ended::Shutdown);
@@ -107,6 +110,9 @@ impl Pump {
             self.check_all_tables(None).await?;
         }
         let head = self.worker.probe.head().await?;
+        if !self.still_takes_term(&mut *writer, decided, lead).await? {
+            return Ok(Ended::Again);
+        }
         let mut session = self.begin(writer, head, desired.mode).await?;
         if let Err(error) = self.open(&mut session).await {
             if error.kind() != ErrorKind::Gap {
@@ -177,8 +183,9 @@ impl Pump {
 
     /// Checks every table again: all together, and one by one only if a check fails.
     pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
+        let mut session = session;
         let filter = self.worker.caches.table_filter();
-        match self.source.preflight(&filter).await {
+        match self.preflight_alive(&filter, session.as_deref_mut()).await? {
             Ok(warnings) => {
                 self.worker.note_warnings(warnings, true);
                 (0..self.worker.caches.len()).try_for_each(|index| self.worker.note_fit(index, Ok(())))
@@ -194,26 +201,38 @@ impl Pump {
     /// Checks whether the source can still deliver the changes of these caches exactly; if not, a cache is not covered. The
     /// holder's heartbeats continue meanwhile.
     pub(super) async fn check_tables(&mut self, caches: &[usize], mut session: Option<&mut Session>) -> Result<()> {
-        let Self { source, worker } = self;
         for &index in caches {
-            let Some(cache) = worker.caches.get_mut(index) else { continue };
+            let Some(cache) = self.worker.caches.get_mut(index) else { continue };
             let filter = cache.map.table_filter();
-            let mut check = std::pin::pin!(source.preflight(&filter));
-            let outcome = loop {
-                tokio::select! {
-                    biased;
-                    outcome = &mut check => break outcome,
-                    () = worker.clock.sleep(worker.settings.heartbeat) => {
-                        if let Some(session) = &mut session {
-                            worker.refresh_beat(session).await?;
-                        }
-                    }
-                }
-            };
-            let outcome = outcome.map(|warnings| worker.note_warnings(warnings, false));
-            worker.note_fit(index, outcome)?;
+            let outcome = self.preflight_alive(&filter, session.as_deref_mut()).await?;
+            let outcome = outcome.map(|warnings| self.worker.note_warnings(warnings, false));
+            self.worker.note_fit(index, outcome)?;
         }
         Ok(())
+    }
+
+    /// Checks tables, and shows meanwhile that the holder is alive. Returns what the source says of them.
+    ///
+    /// # Errors
+    /// If the store fails, or another invalidator has the term.
+    async fn preflight_alive(
+        &mut self,
+        filter: &TableFilter,
+        mut session: Option<&mut Session>,
+    ) -> Result<Result<Vec<String>>> {
+        let Self { source, worker } = self;
+        let mut check = std::pin::pin!(source.preflight(filter));
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut check => return Ok(outcome),
+                () = worker.clock.sleep(worker.settings.heartbeat) => {
+                    if let Some(session) = &mut session {
+                        worker.refresh_beat(session).await?;
+                    }
+                }
+            }
+        }
     }
 
     /// Waits until the source elects this instance. Returns `None` if shutdown is requested first.

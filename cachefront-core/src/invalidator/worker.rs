@@ -52,8 +52,13 @@ pub(crate) struct Worker {
     pub(crate) desired_states: watch::Receiver<DesiredState>,
     /// What the owner can see.
     pub(crate) status: watch::Sender<CdcStatus>,
-    /// The last term of this invalidator; 0 before the first.
+    /// The last term that this invalidator tried to take; 0 before the first.
     pub(crate) term: u64,
+    /// What it wrote last in the last term that it really took. Two invalidators may try to take terms of one number, and after
+    /// a failover of the store may both have had it.
+    pub(crate) taken: Option<Expected>,
+    /// A batch was read, and is not applied yet.
+    pub(crate) in_batch: bool,
     /// The highest order that was used or seen.
     pub(crate) next_order: u64,
     /// True once the set-up was checked successfully.
@@ -187,6 +192,7 @@ impl Worker {
         let next = Generation(self.entropy.random_u128());
         session.writer.cover(&session.expected, next, rows).await?;
         session.expected.generation = next;
+        self.taken = Some(session.expected);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -107,6 +108,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Opens a connection for an invalidator.
     async fn writer(&self) -> Result<Box<dyn StoreWriter>>;
+
+    /// Returns how long one write of an invalidator may wait by design, such as for replicas. An invalidator whose standbys would
+    /// take it for dead meanwhile is refused.
+    ///
+    /// Default: zero: no longer than the store is slow.
+    fn write_wait_max(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Returns the bus of this store.
     fn bus(&self) -> Arc<dyn InvalidationBus>;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::{Histogram, histogram};
@@ -310,6 +311,10 @@ impl<L: StoreLayer> Store for LayeredStore<L> {
     async fn writer(&self) -> Result<Box<dyn StoreWriter>> {
         let inner = self.layer.around(Operation::Writer, self.inner.writer()).await?;
         Ok(Box::new(LayeredWriter { inner, layer: Arc::clone(&self.layer) }))
+    }
+
+    fn write_wait_max(&self) -> Duration {
+        self.inner.write_wait_max()
     }
 
     fn bus(&self) -> Arc<dyn InvalidationBus> {

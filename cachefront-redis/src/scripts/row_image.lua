@@ -85,8 +85,9 @@ for index = 2, #KEYS do
       local left = redis.call('PTTL', key)
       local entry = string.sub(head, 1, 6) .. '\0' .. string.sub(head, 8, 12) .. struct.pack('>I4', #contains)
         .. string.sub(head, 17, 72) .. string.rep('\0', 24) .. contains .. value
-      if left > 0 then
-        redis.call('SET', key, entry, 'PX', left)
+      -- It is 0 in the entry's last millisecond, and negative for an entry that does not expire.
+      if left >= 0 then
+        redis.call('SET', key, entry, 'PX', math.max(left, 1))
       else
         redis.call('SET', key, entry)
       end

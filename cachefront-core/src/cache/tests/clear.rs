@@ -237,3 +237,16 @@ async fn a_value_kept_without_the_bus_outlives_no_lost_invalidation() {
         wait_until("the bus is read again", || async { cache.get(&7).await.expect("a value") == Some(2) }).await;
     }
 }
+
+/// In CDC mode a clear replaces the generation, and leaves the entries where they are.
+#[tokio::test]
+async fn what_was_cleared_in_cdc_mode_is_not_served_by_its_age() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = builder(&store, &database).build().expect("a cache");
+    cache.get(&7).await.expect("a value");
+    database.write(2);
+    cache.clear().await.expect("cleared");
+    cache.set_mode(InvalidationMode::Ttl);
+    assert_eq!(cache.get(&7).await.expect("a value"), Some(2));
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Mutex;
 
-use super::hooks::{At, Hooked};
+use super::hooks::{At, Hooked, hooked};
 use super::*;
 use crate::cache::Hit;
 use crate::settings::OnLag;
@@ -20,13 +20,22 @@ struct Rows {
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
     /// The last commit that the primary shows, if loads are from a replica that shows more.
     primary: Option<u64>,
+    /// What `executed` is given by the server that it asks, if that is another one.
+    asked: Option<(&'static str, &'static str)>,
 }
 
 type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Rows {
     fn new(reports: bool) -> Self {
-        Self { database: Database::free(), reports, batches: Arc::default(), meanwhile: Arc::default(), primary: None }
+        Self {
+            database: Database::free(),
+            reports,
+            batches: Arc::default(),
+            meanwhile: Arc::default(),
+            primary: None,
+            asked: None,
+        }
     }
 
     fn meanwhile(&self, act: impl Future<Output = ()> + Send + 'static) {
@@ -57,7 +66,11 @@ impl Loader<u64, u64> for Rows {
         Ok(keys.iter().map(|key| (*key, value)).collect())
     }
 
-    async fn executed(&self) -> Result<Option<Position>, std::io::Error> {
+    async fn executed(&self, cx: &LoadCx) -> Result<Option<Position>, std::io::Error> {
+        if let Some((server, executed)) = self.asked {
+            cx.origin(server);
+            return Ok(Some(executed.parse().expect("a position")));
+        }
         let mut executed = Position::new();
         let last = self.primary.unwrap_or_else(|| self.database.0.row.load(Ordering::SeqCst));
         executed.insert_range(&Arc::from("db"), 1, last);
@@ -114,7 +127,7 @@ async fn a_changed_value_is_not_combined_with_an_older_one() {
     );
 }
 
-/// After a flush, `applied` says nothing about entries of the former generation, which TTL mode serves.
+/// After a flush, `applied` says nothing about entries of the former generation.
 #[tokio::test]
 async fn a_change_of_the_mode_does_not_combine_values_of_several_moments() {
     let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
@@ -134,6 +147,26 @@ async fn a_change_of_the_mode_does_not_combine_values_of_several_moments() {
     assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
 }
 
+/// The mode becomes TTL between the first reading and its evaluation: what is then served was not kept correct by the log.
+#[tokio::test]
+async fn values_that_are_kept_correct_by_time_are_of_no_moment() {
+    let (memory, rows) = (MemoryStore::new("t"), Rows::new(true));
+    let mut invalidator = ManualInvalidator::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let cache = hooked(&store, &rows.database).loader(rows.clone()).build().expect("a cache");
+    cache.set_mode(InvalidationMode::Ttl);
+    cache.get_many([1, 2]).await.expect("values");
+    rows.commit_and_reload(&memory, &cache).await;
+    invalidator.position.insert_range(&Arc::from("db"), 1, 2);
+    invalidator.commit().await;
+    cache.set_mode(InvalidationMode::Cdc);
+    store.once(At::AfterGetMany, {
+        let cache = cache.clone();
+        async move { cache.set_mode(InvalidationMode::Ttl) }
+    });
+    assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
+}
+
 /// The primary notifies its replicas of a commit before its own readers see it.
 #[tokio::test]
 async fn a_value_of_a_replica_may_contain_more_than_the_primary_shows() {
@@ -148,6 +181,77 @@ async fn a_value_of_a_replica_may_contain_more_than_the_primary_shows() {
     rows.commit_and_reload(&store, &cache).await;
     assert_eq!(cache.get_many([1, 2]).await.expect("values"), [Some(2), Some(1)], "plain values are of two moments");
     assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
+}
+
+/// A position that claims nothing is a good lower bound, and no upper bound at all.
+#[tokio::test]
+async fn an_empty_executed_position_proves_nothing() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows { asked: Some(("server", "")), ..Rows::new(true) });
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &rows);
+    cache.get_many([1, 2]).await.expect("values");
+    rows.commit_and_reload(&store, &cache).await;
+    assert_eq!(cache.get_many([1, 2]).consistent().await.expect("values"), [Some(2); 2]);
+}
+
+/// A demoted primary executes nothing more, so all that it has is applied.
+#[tokio::test]
+async fn what_another_server_has_executed_proves_nothing() {
+    for (server, batches) in [("demoted", 1), ("server", 0)] {
+        let (store, rows) =
+            (Arc::new(MemoryStore::new("t")), Rows { asked: Some((server, "db:1")), ..Rows::new(true) });
+        let _invalidator = ManualInvalidator::begin(&store).await;
+        let cache = cache_of(&store, &rows);
+        for key in [1, 2] {
+            cache.get(&key).await.expect("a value");
+        }
+        if server == "demoted" {
+            rows.commit_and_reload(&store, &cache).await;
+        }
+        let (hits, last) = (cache.get_many([1, 2]).consistent().await, rows.database.0.row.load(Ordering::SeqCst));
+        assert_eq!(hits.expect("values"), [Some(last); 2]);
+        assert_eq!(rows.batches.load(Ordering::SeqCst), batches, "{server}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_lacks_the_token_is_loaded_over() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &rows);
+    cache.get_many([1, 2]).await.expect("values");
+    rows.database.write(2);
+    let token: Position = "db:2".parse().expect("a position");
+    assert_eq!(cache.get_many([1, 2]).consistent().at_least(&token).await.expect("values"), [Some(2); 2]);
+    let stored = cache.get(&1).detailed().await.expect("a value");
+    assert_eq!((stored.value, stored.tier), (Some(2), Tier::Shared), "the next reader needs no load");
+}
+
+#[tokio::test]
+async fn a_read_does_not_wait_for_a_watermark_that_does_not_move() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let mut invalidator = ManualInvalidator::begin(&store).await;
+    let proof_wait = Duration::from_secs(600);
+    invalidator.source_time = Timestamp::from_micros(SystemClock::new().now().as_micros() - 601_000_000);
+    invalidator.commit().await;
+    let settings = CacheSettings::default().with_proof_wait(proof_wait).with_on_lag(OnLag::Serve);
+    let cache = builder(&store, &rows.database).settings(settings).loader(rows.clone()).build().expect("a cache");
+    cache.get_many([1, 2]).await.expect("values");
+    rows.database.write(2);
+    let read = tokio::time::timeout(WAIT_MAX, cache.get_many([1, 2]).consistent().into_future()).await;
+    assert_eq!(read.expect("it does not wait").expect("values"), [Some(2); 2]);
+}
+
+#[tokio::test]
+async fn the_hard_timeout_bounds_the_question_what_was_executed() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let settings = CacheSettings::default().with_load_hard_timeout(Duration::from_millis(20));
+    let cache = builder(&store, &rows.database).settings(settings).loader(rows.clone()).build().expect("a cache");
+    cache.get_many([1, 2]).await.expect("values");
+    rows.meanwhile(std::future::pending());
+    let read = tokio::time::timeout(WAIT_MAX, cache.get_many([1, 2]).consistent().into_future()).await;
+    assert_eq!(read.expect("it ends").expect_err("no reply in time").kind(), ErrorKind::Timeout);
 }
 
 #[tokio::test]

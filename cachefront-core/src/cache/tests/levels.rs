@@ -1,7 +1,10 @@
 //! Loaded values are checked like cached ones: a value that lacks the token does not satisfy a session read, and a value of a
 //! replica bounds no staleness.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
+use crate::cache::ServingMode;
 use crate::cache::level::Level;
 use crate::settings::OnLag;
 use crate::testing::TokioClock;
@@ -15,12 +18,21 @@ pub(super) struct Server {
     position: bool,
     origin: Option<&'static str>,
     replica: bool,
+    /// Its commits are not visible yet: its position claims nothing.
+    invisible: Arc<AtomicBool>,
 }
 
 impl Server {
     pub(super) fn primary() -> Self {
         let executed = Arc::new(AtomicU64::new(1));
-        Self { executed, loads: Arc::default(), position: true, origin: Some("server"), replica: false }
+        Self {
+            executed,
+            loads: Arc::default(),
+            position: true,
+            origin: Some("server"),
+            replica: false,
+            invisible: Arc::default(),
+        }
     }
 
     pub(super) fn replica() -> Self {
@@ -38,7 +50,9 @@ impl Loader<u64, u64> for Server {
     async fn load(&self, _key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         let value = self.executed.load(Ordering::SeqCst);
-        if self.position {
+        if self.position && self.invisible.load(Ordering::SeqCst) {
+            cx.position(Position::new());
+        } else if self.position {
             cx.position(format!("db:1-{value}").parse().expect("a position"));
         }
         if let Some(origin) = self.origin {
@@ -121,6 +135,58 @@ async fn a_primary_that_lacks_the_token_is_not_waited_for() {
     let began = tokio::time::Instant::now();
     let error = cache.get(&7).at_least(token(2)).await.expect_err("no server has it");
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Unproven, Duration::ZERO));
+}
+
+/// On MariaDB a position is empty if the log's last commits do not become visible soon.
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_claims_nothing_is_waited_for() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &server);
+    server.invisible.store(true, Ordering::SeqCst);
+    server.reach(2);
+    let read = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&7).at_least(token(2)).await }
+    });
+    wait_until("it has loaded without success", || async { server.loads.load(Ordering::SeqCst) > 1 }).await;
+    server.invisible.store(false, Ordering::SeqCst);
+    assert_eq!(read.await.expect("joined").expect("a value"), Some(2));
+}
+
+/// The log's server changes while no read of this cache touches the store.
+#[tokio::test(start_paused = true)]
+async fn a_bound_past_the_tiers_is_judged_by_the_server_now_followed() {
+    for mode in [ServingMode::Bypass, ServingMode::Shadow] {
+        let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
+        let _former = ManualInvalidator::begin(&store).await;
+        let cache = cache_of(&store, &server);
+        cache.get(&7).await.expect("a value");
+        cache.set_serving_mode(mode);
+        let bound = Duration::from_secs(5);
+        assert_eq!(cache.get(&7).max_staleness(bound).await.expect("the primary"), Some(1));
+        let _next = ManualInvalidator::at_server(&store, mapping(), "next").await;
+        let hit = cache.get(&7).detailed().await.expect("a value");
+        assert_eq!((hit.tier, hit.staleness_bound), (Tier::Database, None), "{mode:?}");
+        let read = cache.get(&7).max_staleness(bound).await;
+        assert_eq!(read.expect_err("it was replaced").kind(), ErrorKind::Unproven);
+        let read = cache.get_many([7]).max_staleness(bound).await;
+        assert_eq!(read.expect_err("it was replaced").kind(), ErrorKind::Unproven);
+    }
+}
+
+/// An invalidator has left its meta, and the database has moved since.
+#[tokio::test(start_paused = true)]
+async fn a_meta_that_was_left_behind_says_nothing_under_ttl_mode() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
+    let _former = ManualInvalidator::at_server(&store, mapping(), "former").await;
+    let cache = cache_of(&store, &server);
+    cache.get(&7).max_staleness(Duration::from_secs(5)).await.expect_err("the log of another server is followed");
+    cache.set_mode(InvalidationMode::Ttl);
+    for tier in [Tier::Database, Tier::Shared] {
+        let hit = cache.get(&7).max_staleness(Duration::from_secs(5)).detailed().await.expect("a value");
+        assert_eq!((hit.value, hit.tier), (Some(1), tier));
+    }
 }
 
 #[tokio::test(start_paused = true)]

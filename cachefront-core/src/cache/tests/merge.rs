@@ -255,7 +255,10 @@ async fn a_timer_leaves_no_load_behind() {
             panic!("the key is being loaded already");
         };
         flights.push(leader.flight());
-        added.push(PendingLoad { leader, plan: LoadPlan { store_key, ticket: None, purpose: Purpose::Miss } });
+        added.push(PendingLoad {
+            leader,
+            plan: LoadPlan { store_key, ticket: None, purpose: Purpose::Miss, served_until: Timestamp::UNKNOWN },
+        });
     }
     assert!(!cache.inner.merger.add(added), "the first read has started the timer");
     assert_eq!(first.await.expect("joined").expect("a value"), Some(1));

@@ -122,6 +122,11 @@ impl ManualInvalidator {
     }
 
     async fn covering(store: &MemoryStore, mapping: MappingId) -> Self {
+        Self::at_server(store, mapping, "server").await
+    }
+
+    /// Begins at the head of this server's log.
+    async fn at_server(store: &MemoryStore, mapping: MappingId, server: &str) -> Self {
         let mut writer = store.writer().await.expect("a writer");
         let generation = Generation(rand_u128());
         let mut position = Position::new();
@@ -129,7 +134,7 @@ impl ManualInvalidator {
         let head = Checkpoint { position: position.clone(), ..Checkpoint::default() };
         let term = writer.term().await.expect("a term") + 1;
         let covered = Covered { mapping, generation: Generation(rand_u128()), cache: "row".into() };
-        let meta = Meta::at_head(generation, term, 1, 1, "server", &head).covering(Coverage::new([covered]));
+        let meta = Meta::at_head(generation, term, 1, 1, server, &head).covering(Coverage::new([covered]));
         writer.flush(&meta).await.expect("a flush");
         let held = Expected { generation, term, applied_order: 1 };
         let publisher = Publisher(rand_u128());

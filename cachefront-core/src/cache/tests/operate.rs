@@ -28,6 +28,29 @@ async fn a_read_only_cache_serves_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn the_local_tier_is_on_while_reads_may_be_served_from_it() {
+    let (store, database) = (Arc::new(MemoryStore::new("t")), Database::free());
+    let by_age = ttl_cache(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    let is_on = |cache: &Cache<u64, u64>| cache.inner.subscription.is_local_on();
+    assert!(is_on(&by_age), "no publisher has to turn it on");
+    for (mode, on) in [
+        (ServingMode::Bypass, false),
+        (ServingMode::Shadow, false),
+        (ServingMode::ReadOnly, true),
+        (ServingMode::Normal, true),
+    ] {
+        by_age.set_serving_mode(mode);
+        assert_eq!(is_on(&by_age), on, "{mode:?}");
+    }
+    let store = Arc::new(MemoryStore::new("u"));
+    let mut invalidator = ManualInvalidator::begin(&store).await;
+    let by_log = builder(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");
+    assert!(!is_on(&by_log));
+    followed(&by_log, &mut invalidator).await;
+    assert!(is_on(&by_log));
+}
+
+#[tokio::test]
 async fn a_shadow_read_compares_the_database_with_the_cache() {
     let (store, database) = (MemoryStore::new("t"), Database::free());
     let cache = ttl_cache(&store, &database).local(Local::max_weight(1 << 20)).build().expect("a cache");

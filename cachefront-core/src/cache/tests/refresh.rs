@@ -1,5 +1,6 @@
 //! Refresh in the background, and stale values instead of errors.
 
+use super::hooks::{At, Hooked, hooked};
 use super::*;
 use crate::cache::Hit;
 
@@ -142,6 +143,77 @@ async fn a_failed_refresh_is_not_repeated_under_its_lease() {
     fixture.pass(CacheSettings::default().lease + Duration::from_secs(1));
     fixture.read().await;
     fixture.loaded(3).await;
+}
+
+#[tokio::test]
+async fn a_failed_refresh_keeps_no_reader_from_the_database_after_the_end() {
+    let (fixture, _invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW)).await;
+    fixture.read().await;
+    fixture.pass(TTL + WINDOW - Duration::from_secs(1));
+    fixture.database.0.fails.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.read().await, Some(1));
+    fixture.loaded(2).await;
+    wait_until("the lease is released", || async {
+        let explained = fixture.cache.explain(&7).await.expect("an explanation").store;
+        explained.and_then(|found| found.entry).is_some_and(|entry| entry.lease.is_none())
+    })
+    .await;
+    fixture.database.0.fails.store(false, Ordering::SeqCst);
+    fixture.pass(Duration::from_secs(2));
+    let hit = tokio::time::timeout(WAIT_MAX, fixture.hit()).await.expect("nothing is waited for");
+    assert_eq!(hit.tier, Tier::Database);
+}
+
+/// A loader whose values must not be stored from the second one on.
+struct StoredOnce(Arc<AtomicU64>);
+
+impl Loader<u64, u64> for StoredOnce {
+    type Error = std::io::Error;
+
+    async fn load(&self, _key: &u64, cx: &LoadCx) -> Result<Option<u64>, std::io::Error> {
+        if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            cx.no_store();
+        }
+        Ok(Some(1))
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_stores_nothing_is_not_repeated_under_its_lease() {
+    let loads = Arc::new(AtomicU64::new(0));
+    let loader = StoredOnce(Arc::clone(&loads));
+    let (fixture, _invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW).loader(loader)).await;
+    fixture.read().await;
+    fixture.pass(TTL + Duration::from_secs(1));
+    for _ in 0..5 {
+        assert_eq!(fixture.hit().await.tier, Tier::Shared);
+        let flights = &fixture.cache.inner.flights;
+        wait_until("no refresh is in progress", || async { flights.waiters_or_none(&7).is_none() }).await;
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+    fixture.pass(CacheSettings::default().lease + Duration::from_secs(1));
+    fixture.read().await;
+    wait_until("it is refreshed again", || async { loads.load(Ordering::SeqCst) == 3 }).await;
+}
+
+#[tokio::test]
+async fn a_refresh_without_a_lease_loads_nothing() {
+    let (clock, rows) = (Arc::new(ManualClock::new()), Database::free());
+    let memory = MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock));
+    let _invalidator = ManualInvalidator::begin(&memory).await;
+    let store = Hooked::new(&memory);
+    let settings = CacheSettings::default().with_on_lag(crate::settings::OnLag::Serve);
+    let cache = hooked(&store, &rows).settings(settings).clock(Arc::<ManualClock>::clone(&clock));
+    let cache = cache.ttl(TTL).jitter(0.0).stale_while_revalidate(WINDOW).build().expect("a cache");
+    cache.get(&7).await.expect("a value");
+    clock.advance(TTL + Duration::from_secs(1));
+    store.once(At::BeforeLease, async move { memory.suspend().await.expect("suspended") });
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared);
+    wait_until("the refresh has ended", || async {
+        cache.inner.flights.newest() == 2 && cache.inner.flights.waiters_or_none(&7).is_none()
+    })
+    .await;
+    assert_eq!(rows.loads(), 1, "its value could not be stored");
 }
 
 /// Always draws the same number.

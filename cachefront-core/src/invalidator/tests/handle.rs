@@ -29,6 +29,26 @@ async fn a_shutdown_of_one_clone_ends_the_invalidator_for_all() {
 }
 
 #[tokio::test]
+async fn an_invalidator_that_was_aborted_is_stopped() {
+    let world = World::new();
+    let cdc = world.run().await;
+    cdc.kill();
+    wait_until("it has stopped", || async { cdc.status().state == CdcState::Stopped }).await;
+    assert_eq!(cdc.ready().await.expect_err("it has ended").kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn an_invalidator_whose_runtime_has_ended_is_stopped() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (first, second) = (runtime(), runtime());
+    let world = first.block_on(async { World::new() });
+    let cdc = first.block_on(world.run());
+    drop(first);
+    assert_eq!(cdc.status().state, CdcState::Stopped);
+    assert_eq!(second.block_on(cdc.ready()).expect_err("it has ended").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
 async fn a_lag_is_known_after_a_heartbeat() {
     let world = World::new();
     let cdc = world.run().await;

@@ -9,6 +9,7 @@ mod handle;
 mod images;
 mod liveness;
 mod order;
+mod terms;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -275,7 +276,7 @@ async fn leaving_cdc_mode_suspends_the_store_and_returning_flushes_it() {
     cdc.set_mode(InvalidationMode::Ttl);
     wait_until("changes are only read", || async { cdc.status().mode == InvalidationMode::Ttl }).await;
     world.cache.set_mode(InvalidationMode::Ttl);
-    assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
+    assert_eq!(world.read(1).await, (Some(10), Tier::Database));
     world.update(1, 11);
     wait_until("the change was read", || async { cdc.status().events_total == 1 }).await;
     assert_eq!(world.read(1).await, (Some(10), Tier::Shared));
