@@ -11,7 +11,7 @@ use cachefront::event::RowImage;
 use cachefront::store::Store;
 use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Local, Result, Tier};
 
-pub use self::aged::{AgedCaches, LIFETIMES_MAX};
+pub use self::aged::{AGED, AgedCaches};
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use self::loaders::{ByEmail, ById, LOCAL_TTL_MAX, by_age};
 use crate::domain::{Mode, User};

@@ -11,7 +11,7 @@ use simulator_access::Session;
 use super::archive::{Listing, Place};
 use super::login::CurrentUser;
 use super::outcome::{done, noted_of};
-use super::pages::runs_page;
+use super::pages::{runs_page, without_run};
 use super::panel::Panel;
 use super::reply::refused;
 use super::view::{compare, kept};
@@ -71,7 +71,7 @@ pub(super) async fn comparison(
 }
 
 async fn missing(panel: &Panel, reader: &Session, why: &str) -> Response {
-    let page = runs_page(panel, reader, |_| kept::missing(why)).await;
+    let page = without_run(panel, reader, kept::missing(why)).await;
     (StatusCode::NOT_FOUND, page).into_response()
 }
 

@@ -31,6 +31,7 @@ mod pages;
 mod panel;
 mod past;
 mod peer;
+mod processes;
 mod query;
 mod race;
 mod recorder;
@@ -41,6 +42,7 @@ mod results;
 mod rows;
 mod runs;
 mod scrub;
+mod seats;
 mod servers;
 mod stream;
 mod sweep;
@@ -73,6 +75,7 @@ use self::peer::Peer;
 use self::refusals::Refusals;
 use self::rows::RowCache;
 use self::runs::Runs;
+use self::seats::Seats;
 use self::servers::ServersSeen;
 use self::tour::Tour;
 
@@ -112,7 +115,7 @@ impl Ui {
             servers_seen: Arc::new(ServersSeen::default()),
             limits: Limits::default(),
             refusals: Refusals::default(),
-            tabs: simulator_api::stream_permits(),
+            seats: Seats::default(),
             races: Worlds::new(RaceSettings::default()),
             read_only: settings.ui_read_only,
             api,
@@ -121,6 +124,9 @@ impl Ui {
         tokio::spawn(refresh::sample_on(Arc::clone(&panel)));
         tokio::spawn(recorder::write(Arc::clone(&panel)));
         let kept = tokio::spawn(keeper::keep(Arc::clone(&panel)));
+        // A run that a killed process has left.
+        experiment.take_back();
+        sweep.take_back();
         let pages = pages()
             .with_state(Arc::clone(&panel))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), limit::bound))

@@ -4,27 +4,7 @@ use serde::Serialize;
 
 use super::options::options;
 use crate::load::report::frame::span;
-use crate::load::{BuiltWith, LoadPlan, LoadProgress, LoadResult, Setup};
-use crate::modes_control::ModesPhase;
-
-/// A snapshot of an experiment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ExperimentProgress {
-    /// Number of the experiment in this process, from 1; 0 before the first.
-    pub run: u64,
-    pub phase: ModesPhase,
-    /// The side being measured: `ttl` first, then `swr`, then `cdc`.
-    pub side: Option<&'static str>,
-    pub elapsed_ms: u64,
-    /// Time until the end of all sides, not counting mode switches.
-    pub left_ms: u64,
-    /// Progress of the current side's load.
-    pub load: LoadProgress,
-    /// `None` until the end.
-    pub verdict: Option<String>,
-    /// Why it failed, or what the user has to do.
-    pub message: Option<String>,
-}
+use crate::load::{BuiltWith, LoadPlan, LoadResult, Setup};
 
 /// One side of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,7 +67,8 @@ impl ExperimentResult {
     ) -> Self {
         let mut notes = notes([&ttl, &swr, &cdc]);
         let valid = notes.is_empty();
-        // Does not affect `valid`: the measurements are complete.
+        // These do not affect `valid`: what is compared was measured.
+        notes.extend([&ttl, &swr, &cdc].into_iter().filter_map(not_counted));
         notes.extend(restored.as_ref().err().cloned());
         Self {
             program: "cachefront simulator experiment",
@@ -200,6 +181,12 @@ fn compare(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> Vec<Compared
             Some(result.requests.failed as f64)
         }),
     ]
+}
+
+/// Says why the loads of a side were not measured.
+fn not_counted(side: &Side) -> Option<String> {
+    let why = side.result.cache.not_measured?;
+    Some(format!("{}: database loads were not measured: {why}.", side.name))
 }
 
 fn notes(sides: [&Side; 3]) -> Vec<String> {

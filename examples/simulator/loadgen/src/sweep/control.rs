@@ -2,14 +2,26 @@
 
 use std::time::Duration;
 
-use super::outcome::{SweepProgress, SweepResult, millis};
+use super::outcome::{SweepResult, millis};
 use super::plan::SweepPlan;
 use super::run;
 use crate::load::StartError;
-use crate::modes_control::{ModesControl, ModesPhase, ModesProgress};
+use crate::modes_control::{ModesControl, ModesProgress, ModesRun};
+
+/// The measurement of a sweep that is made.
+#[derive(Clone, Debug, Default)]
+pub struct SweepRun {
+    /// Its number, from 1, and how many there are.
+    pub part: (u64, u64),
+    /// What is measured, such as `TTL 5 s, seed 43`.
+    pub name: String,
+}
+
+/// A snapshot of a sweep.
+pub type SweepProgress = ModesProgress<SweepRun>;
 
 /// Starts and stops sweeps.
-pub type SweepControl = ModesControl<SweepProgress>;
+pub type SweepControl = ModesControl<SweepRun>;
 
 impl SweepControl {
     /// Starts a sweep and returns immediately. `length_max` bounds all of its measurements together.
@@ -18,47 +30,24 @@ impl SweepControl {
     /// [`StartError`]. Later failures are reported through [`watch`](ModesControl::watch).
     pub fn start(&self, plan: SweepPlan, length_max: Duration) -> Result<(), StartError> {
         plan.check(length_max).map_err(StartError::Invalid)?;
-        let (part, left_ms) = ((1, plan.parts()), millis(plan.length()));
-        let begin = |progress: &mut SweepProgress| {
-            let (phase, finished_at) = (ModesPhase::Switching, progress.finished_at.take());
-            *progress = SweepProgress { phase, part, left_ms, finished_at, ..SweepProgress::default() };
-        };
-        self.start_work("sweep", begin, |target, stop, progress| async move {
-            run::run(target, plan, &stop, &progress).await
+        let run = SweepRun { part: (1, plan.parts()), ..SweepRun::default() };
+        self.start_work(run, millis(plan.length()), |site, stop, progress| async move {
+            run::run(site, plan, &stop, &progress).await
         })
     }
 }
 
-impl ModesProgress for SweepProgress {
+impl ModesRun for SweepRun {
     type Result = SweepResult;
 
-    fn phase(&self) -> ModesPhase {
-        self.phase
-    }
+    const KIND: &'static str = "sweep";
 
-    fn elapsed_ms(&self) -> u64 {
-        self.elapsed_ms
-    }
-
-    fn line(&self) -> String {
+    fn part(&self) -> String {
         let (part, parts) = self.part;
-        match self.phase {
-            ModesPhase::Running => format!("{part}/{parts} {}: {}", self.name, self.load.line()),
-            ModesPhase::Restoring => "putting the mode back".to_owned(),
-            _ => format!("{part}/{parts} {}: switching the mode", self.name),
-        }
+        format!("{part}/{parts} {}", self.name)
     }
 
-    fn message(&self) -> Option<&str> {
-        self.message.as_deref()
-    }
-
-    fn end(&mut self, phase: ModesPhase, message: Option<String>) {
-        (self.phase, self.message, self.left_ms) = (phase, message, 0);
-    }
-
-    fn note(&mut self, result: &SweepResult) -> Result<(), String> {
-        self.finished_at = Some(result.started_at.clone());
-        result.restored.clone().map(drop)
+    fn restored(result: &SweepResult) -> &Result<String, String> {
+        &result.restored
     }
 }

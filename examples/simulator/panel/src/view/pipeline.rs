@@ -81,7 +81,9 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
         (_, true) if context.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
         (_, true) if halt == Some(Halt::Paused) => "the connector is paused: changes wait before it".to_owned(),
         (_, true) if halt == Some(Halt::Failed) => "the connector has failed: changes wait before it".to_owned(),
-        (_, true) if context.moment.faults.drop_events => "changes are dropped: entries stay stale for good".to_owned(),
+        (_, true) if context.moment.faults.drop_events => {
+            "changes are dropped: entries stay stale until they expire".to_owned()
+        }
         (Mode::Ttl, true) => {
             format!(
                 "TTL mode: changes are read, not applied; entries expire after {}",
@@ -244,8 +246,8 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
         0 if moment.verdict.word == Word::Unknown => "entries unknown".to_owned(),
-        1 => "1 entry".to_owned(),
-        compared => format!("{} entries", grouped(compared)),
+        1 => "1 entry compared".to_owned(),
+        compared => format!("{} entries compared", grouped(compared)),
     };
     [database, consumer, store]
 }
