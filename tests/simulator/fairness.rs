@@ -16,7 +16,7 @@ async fn follow(reader: &Reader) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_with_many_streams_shuts_out_nobody() {
+async fn a_session_with_many_streams_shuts_out_no_other() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let panel = panel_of(&world);
     let viewer = Reader::log_in(&panel, "viewer", "v secret").await;
@@ -80,7 +80,7 @@ async fn what_is_refused_again_and_again_is_one_line_for_each_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_site_logs_nobody_in_and_changes_nothing() {
+async fn another_site_opens_no_session_and_changes_nothing() {
     let world = World::start(Place::Embedded, with_accounts).await;
     let panel = panel_of(&world);
     let login = |origin: &str| {

@@ -85,6 +85,17 @@ pub(crate) fn panel_of(world: &World) -> Client {
     panel_at(world.simulator.ui_url())
 }
 
+/// Starts a panel that runs alone, and waits until it responds.
+pub(crate) async fn start_alone(launch: Launch) -> (Simulator, Client) {
+    let alone = launch.spawn();
+    let panel = panel_at(alone.ui_url());
+    wait::until_async("the panel replies", PATIENCE, async || {
+        panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    (alone, panel)
+}
+
 pub(crate) fn panel_at(base: String) -> Client {
     let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     Client { http: http.build().expect("a client"), base }
@@ -327,12 +338,7 @@ async fn the_panel_runs_alone_over_servers() {
     let database = unique::database("sim").await;
     let api = on_servers(Simulator::role("api"), &database).start().await;
     let alone = with_accounts(on_servers(Simulator::role("ui"), &database)).env("CACHEFRONT_API_URL", api.api_url());
-    let alone = alone.spawn();
-    let panel = panel_at(alone.ui_url());
-    wait::until_async("the panel replies", PATIENCE, async || {
-        panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
+    let (_alone, panel) = start_alone(alone).await;
     let reader = Reader::log_in(&panel, "operator", "o secret").await;
     let page = reader.get("/").await.text;
     assert!(page.contains("MySQL") && page.contains("Redis") && page.contains("data-verdict=\"empty\""), "{page}");

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::Client;
 use crate::load::{finish, load, with};
-use crate::panel::{Reader, panel_at, with_accounts};
+use crate::panel::{Reader, start_alone, with_accounts};
 use crate::world::{PATIENCE, on_servers};
 
 /// Listens on a port of its own and passes one connection after the other to the next of `targets`.
@@ -45,16 +45,16 @@ async fn figures_of_several_processes_are_not_shown_as_those_of_one() {
     assert_ne!(names[0], names[1]);
     let url = in_turn(vec![at(&first), at(&second)]).await;
 
-    let ui = role("ui").env("CACHEFRONT_API_URL", &url).start().await;
-    let reader = Reader::log_in(&panel_at(ui.ui_url()), "viewer", "v secret").await;
+    let (_ui, panel) = start_alone(role("ui").env("CACHEFRONT_API_URL", &url)).await;
+    let reader = Reader::log_in(&panel, "viewer", "v secret").await;
     wait::until_async("the panel says that it measures nothing", PATIENCE, async || {
         let page = reader.get("/").await.text;
         page.contains("data-unmeasured") && page.contains("2 processes respond as the API")
     })
     .await;
     // A panel with one process to ask shows its figures.
-    let ui = role("ui").env("CACHEFRONT_API_URL", first.api_url()).start().await;
-    let reader = Reader::log_in(&panel_at(ui.ui_url()), "viewer", "v secret").await;
+    let (_ui, panel) = start_alone(role("ui").env("CACHEFRONT_API_URL", first.api_url())).await;
+    let reader = Reader::log_in(&panel, "viewer", "v secret").await;
     assert!(!reader.get("/").await.text.contains("data-unmeasured"));
 
     let plan = ["--duration=2s", "--rate=50", "--users=5", "--probe-rows=0"];

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use cachefront_testkit::process::Simulator;
 use cachefront_testkit::{unique, wait};
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::load::with;
-use crate::panel::{Reader, panel_at, panel_of, with_accounts};
+use crate::panel::{Reader, panel_of, start_alone, with_accounts};
 use crate::world::{PATIENCE, Place, World, on_servers};
 
 /// The ids of the kept runs, the newest first, as the list has them.
@@ -64,7 +63,11 @@ async fn runs_survive_a_restart_and_two_are_compared() {
         (format!("/runs/compare?a={first}.7&b=x"), 404),
         ("/runs/compare".to_owned(), 404),
     ] {
-        assert_eq!(viewer.get(&path).await.status, status, "{path}");
+        let answer = viewer.get(&path).await;
+        assert_eq!(answer.status, status, "{path}");
+        // A page without a run says so, and nothing else.
+        let is_alone = answer.text.contains("data-empty=\"run\"") && !answer.text.contains("data-verdict=");
+        assert_eq!(is_alone, status == 404, "{path}: {}", answer.text);
     }
     let record = viewer.get(&format!("/runs/{first}/json")).await.expect(200);
     assert_eq!((&record["kind"], &record["measurements"][0]["ttl_ms"]), (&json!("load"), &json!(2_000)), "{record}");
@@ -128,12 +131,7 @@ async fn a_run_is_kept_with_the_settings_of_the_api_that_was_measured() {
     let _consumer = fenced("consumer").start().await;
     let ui = with_accounts(on_servers(Simulator::role("ui"), &database)).env("CACHEFRONT_TTL", "9s");
     let ui = ui.env("CACHEFRONT_SOURCE", "kafka").env("CACHEFRONT_KAFKA_BROKERS", "127.0.0.1:1");
-    let ui = ui.env("CACHEFRONT_API_URL", api.api_url()).spawn();
-    let panel = panel_at(ui.ui_url());
-    wait::until_async("the panel replies", PATIENCE, async || {
-        panel.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
+    let (_ui, panel) = start_alone(ui.env("CACHEFRONT_API_URL", api.api_url())).await;
     let operator = Reader::log_in(&panel, "operator", "o secret").await;
     operator.post("/load", "preset=steady&rate=50&seconds=1").await.expect(200);
     let load = until_kept(&operator, 1).await.remove(0);

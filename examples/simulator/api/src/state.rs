@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// Maximum number of clients that follow `/events` at once.
 pub(crate) const STREAMS_MAX: usize = 256;
 
-/// How many of them may come from one address: half, so that one client shuts out nobody, and a proxy that hides many clients
+/// How many of them may come from one address: half, so that one client shuts out no other, and a proxy that hides many clients
 /// behind its address still serves a team.
 const STREAMS_OF_ADDRESS_MAX: usize = STREAMS_MAX / 2;
 

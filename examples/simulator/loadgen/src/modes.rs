@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::load::{Client, Job, Leaves, LoadPlan, LoadProgress, LoadResult, ModeView, Reads, Row, Setup, execute};
-use crate::unfinished::{Site, Unfinished};
+use crate::unfinished::{Ours, Site, Unfinished};
 
 /// Timeout of a request to the API.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,27 +31,6 @@ pub(crate) struct Ended<T> {
     pub(crate) setup: Setup,
     /// The mode in force again, or why it could not be restored and what to do.
     pub(crate) restored: Result<String, String>,
-}
-
-/// What this run has done to the mode.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ours {
-    /// The mode that was found or set last.
-    set: ModeView,
-    /// The mode that a request for which no response was read may have put in force, or may still.
-    attempted: Option<ModeView>,
-}
-
-impl Ours {
-    /// Returns true if a mode is the one that this run has set, or may have.
-    fn has(&self, now: &ModeView) -> bool {
-        now.version == self.set.version || self.attempted.as_ref() == Some(now)
-    }
-
-    /// Returns true if the request without a response may still be carried out.
-    fn may_change(&self, now: &ModeView) -> bool {
-        self.attempted.as_ref().is_some_and(|attempted| attempted.version == now.version + 1)
-    }
 }
 
 /// Switches modes and measures in them.

@@ -139,7 +139,7 @@ impl<R: ModesRun> ModesControl<R> {
             run,
             ..ModesProgress::default()
         });
-        let (control, site) = (self.clone(), self.load.site());
+        let (control, site) = (self.clone(), Site::of(&self.load));
         let started = spawn(R::KIND, move || async move {
             let ended = work(site, stop.clone(), control.progress.clone()).await.map(Arc::new);
             if let Ok(result) = &ended {
@@ -164,7 +164,7 @@ impl<R: ModesRun> ModesControl<R> {
     /// Takes back what a run of this kind has done whose process was killed, if there is one: restores the mode and removes its rows.
     /// Until then no run starts. [`watch`](Self::watch) says what came of it.
     pub fn take_back(&self) {
-        let site = self.load.site();
+        let site = Site::of(&self.load);
         let Some(unfinished) = site.unfinished().filter(|unfinished| unfinished.kind == R::KIND) else { return };
         let Ok(permit) = Arc::clone(self.load.place()).try_acquire_owned() else { return };
         let stop = CancellationToken::new();

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::load::{ModeView, Target};
-use crate::modes::Ours;
+use crate::load::{LoadControl, ModeView, Target};
 
 /// Maximum size of a file that is read; a note has some 200 bytes.
 const BYTES_MAX: u64 = 4_096;
@@ -25,6 +24,27 @@ pub(crate) struct Unfinished {
     pub(crate) ours: Ours,
 }
 
+/// What a run has done to the mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ours {
+    /// The mode that was found or set last.
+    pub(crate) set: ModeView,
+    /// The mode that a request for which no response was read may have put in force, or may still.
+    pub(crate) attempted: Option<ModeView>,
+}
+
+impl Ours {
+    /// Returns true if a mode is the one that the run has set, or may have.
+    pub(crate) fn has(&self, now: &ModeView) -> bool {
+        now.version == self.set.version || self.attempted.as_ref() == Some(now)
+    }
+
+    /// Returns true if the request without a response may still be carried out.
+    pub(crate) fn may_change(&self, now: &ModeView) -> bool {
+        self.attempted.as_ref().is_some_and(|attempted| attempted.version == now.version + 1)
+    }
+}
+
 /// The API that runs send their requests to, and where what they do to it is noted.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -34,6 +54,10 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    pub(crate) fn of(load: &LoadControl) -> Self {
+        Self { target: load.target().clone(), note: load.note().cloned() }
+    }
+
     /// Writes what the run is about to do, before it does it. A failure is logged and does not stop the run: it leaves more behind
     /// only if the process is killed.
     pub(crate) fn note(&self, unfinished: &Unfinished) {

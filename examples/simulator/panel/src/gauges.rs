@@ -14,7 +14,7 @@ use simulator_model::settings::Settings;
 use super::activity::{ActivityLog, percentile};
 use super::history::{History, Mark, Sample};
 use super::moment::Moment;
-use super::processes::Processes;
+use super::processes::{Heard, Processes};
 use super::verdict::Word;
 
 /// Maximum number of samples: the ten minutes that the charts show at most, and a few more.
@@ -77,8 +77,9 @@ impl Numbers {
                     None => request,
                 };
                 let response = request.send().await.ok()?.error_for_status().ok()?;
-                let alone = processes.note(response.headers()) == 1;
-                response.text().await.ok().filter(|_| alone)
+                let heard = processes.note(response.headers());
+                // Counters of another process are not compared with those of the one before.
+                response.text().await.ok().filter(|_| heard == Heard::Same)
             }
         }
     }
@@ -87,13 +88,11 @@ impl Numbers {
 impl Numbers {
     /// Returns why nothing is measured although the API responds; `None` if it is.
     pub(super) fn not_measured(&self) -> Option<String> {
-        match self {
-            Self::There { processes, .. } if processes.count() > 1 => Some(format!(
-                "Not measured: {} processes respond at the address of the API, and each counts its own requests. Prometheus adds them up.",
-                processes.count()
-            )),
-            Self::There { .. } | Self::Here => None,
-        }
+        let Self::There { processes, .. } = self else { return None };
+        let count = processes.several()?;
+        Some(format!(
+            "Not measured: {count} processes respond at the address of the API, and each counts its own requests. Prometheus adds them up."
+        ))
     }
 }
 

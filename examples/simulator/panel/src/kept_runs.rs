@@ -46,7 +46,7 @@ pub(super) async fn run(
     let listing = listing(&panel).await;
     match listing.find(&id) {
         Some(run) => runs_page(&panel, &reader, |context| kept::one(context, run)).await.into_response(),
-        None => missing(&panel, &reader, "This run is not kept any more.").await,
+        None => missing(&panel, &reader, "This run is not kept.").await,
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn comparison(
         (Some(first), Some(second)) => {
             runs_page(&panel, &reader, |_| compare::compare(first, second)).await.into_response()
         }
-        _ => missing(&panel, &reader, "One of the two measurements is not kept any more, or none was chosen.").await,
+        _ => missing(&panel, &reader, "One of the two measurements is not kept, or none was chosen.").await,
     }
 }
 

@@ -9,7 +9,7 @@ use simulator_model::settings::Settings;
 use tokio::time::Instant;
 
 use super::moment::AGE_MAX;
-use super::processes::Processes;
+use super::processes::{Heard, Processes};
 
 /// Time limit of a request to the API.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
@@ -52,15 +52,17 @@ impl Peer {
         };
         let unknown = "what its processes hold themselves is not known";
         let answer = request.send().await.map_err(|_| format!("The API at {url} does not respond: {unknown}."))?;
-        let processes = self.processes.note(answer.headers());
+        let heard = self.processes.note(answer.headers());
         match answer.status() {
             status if status.is_success() => {
                 let said: Consistency =
                     answer.json().await.map_err(|_| format!("The API at {url} is of another version: {unknown}."))?;
                 // A stale entry of one process is proof, whatever the others hold.
-                if processes > 1 && said.verdict != Verdict::Stale {
+                if let Heard::Several(count) = heard
+                    && said.verdict != Verdict::Stale
+                {
                     return Err(format!(
-                        "{processes} processes respond as the API at {url}, and each compares only what it holds itself: not measured. \
+                        "{count} processes respond as the API at {url}, and each compares only what it holds itself: not measured. \
                          GET /consistency of each tells."
                     ));
                 }

@@ -12,7 +12,7 @@ use super::reply::{later, too_many};
 /// so only a program asks for more.
 const SESSION_MAX: usize = 16;
 
-/// Maximum number of streams of one account, in as many sessions as it has: who may log in to one account shuts out nobody who
+/// Maximum number of streams of one account, in as many sessions as it has: who may log in to one account shuts out no one who
 /// has another. There are three accounts, so this bounds all streams.
 const ACCOUNT_MAX: usize = 128;
 

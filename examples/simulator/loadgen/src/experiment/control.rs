@@ -1,18 +1,9 @@
 //! The handle to start, stop and watch experiments.
 
-use super::outcome::ExperimentResult;
+use super::outcome::ExperimentRun;
 use super::run::{self, millis};
 use crate::load::{LoadPlan, StartError};
-use crate::modes_control::{ModesControl, ModesProgress, ModesRun};
-
-/// The side of an experiment that is measured: `ttl` first, then `swr`, then `cdc`; `None` before the first one.
-#[derive(Clone, Debug, Default)]
-pub struct ExperimentRun {
-    pub side: Option<&'static str>,
-}
-
-/// A snapshot of an experiment.
-pub type ExperimentProgress = ModesProgress<ExperimentRun>;
+use crate::modes_control::ModesControl;
 
 /// Starts and stops experiments.
 pub type ExperimentControl = ModesControl<ExperimentRun>;
@@ -31,20 +22,6 @@ impl ExperimentControl {
             left_ms,
             |site, stop, progress| async move { run::run(site, plan, &stop, &progress).await },
         )
-    }
-}
-
-impl ModesRun for ExperimentRun {
-    type Result = ExperimentResult;
-
-    const KIND: &'static str = "experiment";
-
-    fn part(&self) -> String {
-        self.side.unwrap_or("-").to_owned()
-    }
-
-    fn restored(result: &ExperimentResult) -> &Result<String, String> {
-        &result.restored
     }
 }
 

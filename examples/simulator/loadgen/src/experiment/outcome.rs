@@ -1,10 +1,34 @@
-//! The result of an experiment: its sides, compared.
+//! The progress of an experiment, and its result: its sides, compared.
 
 use serde::Serialize;
 
 use super::options::options;
 use crate::load::report::frame::span;
 use crate::load::{BuiltWith, LoadPlan, LoadResult, Setup};
+use crate::modes_control::{ModesProgress, ModesRun};
+
+/// The side of an experiment that is measured: `ttl` first, then `swr`, then `cdc`; `None` before the first one.
+#[derive(Clone, Debug, Default)]
+pub struct ExperimentRun {
+    pub side: Option<&'static str>,
+}
+
+/// A snapshot of an experiment.
+pub type ExperimentProgress = ModesProgress<ExperimentRun>;
+
+impl ModesRun for ExperimentRun {
+    type Result = ExperimentResult;
+
+    const KIND: &'static str = "experiment";
+
+    fn part(&self) -> String {
+        self.side.unwrap_or("-").to_owned()
+    }
+
+    fn restored(result: &ExperimentResult) -> &Result<String, String> {
+        &result.restored
+    }
+}
 
 /// One side of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -127,7 +151,10 @@ fn verdict(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> String {
     };
     let probed = match after.probe.late {
         0 => String::new(),
-        late => format!(" (the probe saw the old value {late} times more than {:.0} ms after it)", after.grace_ms),
+        late => {
+            let times = if late == 1 { "once".to_owned() } else { format!("{late} times") };
+            format!(" (the probe saw the old value {times} more than {:.0} ms after it)", after.grace_ms)
+        }
     };
     let price = match (loads_per_second(ttl), loads_per_second(cdc)) {
         (Some(before), Some(after)) => {

@@ -6,8 +6,7 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{ExperimentProgress, ExperimentRun};
-use super::outcome::{ExperimentResult, Side};
+use super::outcome::{ExperimentProgress, ExperimentResult, ExperimentRun, Side};
 use crate::load::progress::Phase;
 use crate::load::{LoadPlan, LoadProgress, Reads};
 use crate::modes::{Ended, Modes, with_modes};

@@ -13,7 +13,6 @@ use super::engine::{self, Job, Leaves};
 use super::outcome::LoadResult;
 use super::plan::LoadPlan;
 use super::progress::{LoadProgress, Phase};
-use crate::unfinished::Site;
 
 /// Address prefix of the rows that runs share.
 const PREFIX: &str = "load-";
@@ -140,9 +139,14 @@ impl LoadControl {
         self.last().result.clone()
     }
 
-    /// Returns the API that requests are sent to, and where runs note what they do to it.
-    pub(crate) fn site(&self) -> Site {
-        Site { target: self.target.clone(), note: self.note.clone() }
+    /// Returns the API that requests are sent to.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Returns the file in which runs note what they do.
+    pub(crate) fn note(&self) -> Option<&Arc<Path>> {
+        self.note.as_ref()
     }
 
     /// Returns the permit that runs share with experiments.

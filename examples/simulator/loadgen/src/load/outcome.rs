@@ -299,6 +299,7 @@ impl LoadResult {
         };
         let probed = match fresh.probe.late {
             0 => String::new(),
+            1 => ", and one late one of the probe".to_owned(),
             late => format!(", and {late} late ones of the probe"),
         };
         let dropped = match self.requests.dropped {
@@ -407,7 +408,7 @@ mod tests {
         assert!(result.goals.iter().all(|goal| goal.met), "{:?}", result.goals);
         assert_eq!((result.freshness.load.stale, result.freshness.probe.late), (0, 1));
         let sentence = &result.verdict.sentence;
-        assert!(sentence.contains("no stale read, and 1 late ones of the probe"), "{sentence}");
+        assert!(sentence.contains("no stale read, and one late one of the probe"), "{sentence}");
     }
 
     #[test]

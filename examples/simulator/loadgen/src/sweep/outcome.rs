@@ -1,4 +1,4 @@
-//! The result of a sweep.
+//! The progress and the result of a sweep.
 
 use std::time::Duration;
 
@@ -6,7 +6,35 @@ use super::plan::SweepPlan;
 use crate::load::report::frame::span;
 use crate::load::{Setup, lifetime};
 use crate::modes::Ended;
+use crate::modes_control::{ModesProgress, ModesRun};
 use crate::record::{Measurement, RunKind, RunRecord};
+
+/// The measurement of a sweep that is made.
+#[derive(Clone, Debug, Default)]
+pub struct SweepRun {
+    /// Its number, from 1, and how many there are.
+    pub part: (u64, u64),
+    /// What is measured, such as `TTL 5 s, seed 43`.
+    pub name: String,
+}
+
+/// A snapshot of a sweep.
+pub type SweepProgress = ModesProgress<SweepRun>;
+
+impl ModesRun for SweepRun {
+    type Result = SweepResult;
+
+    const KIND: &'static str = "sweep";
+
+    fn part(&self) -> String {
+        let (part, parts) = self.part;
+        format!("{part}/{parts} {}", self.name)
+    }
+
+    fn restored(result: &SweepResult) -> &Result<String, String> {
+        &result.restored
+    }
+}
 
 /// What the measurements of a sweep came to.
 #[derive(Debug)]

@@ -6,8 +6,7 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{SweepProgress, SweepRun};
-use super::outcome::{Measured, SweepResult, millis, name};
+use super::outcome::{Measured, SweepProgress, SweepResult, SweepRun, millis, name};
 use super::plan::SweepPlan;
 use crate::load::progress::Phase;
 use crate::load::{LoadProgress, Reads};

@@ -10,15 +10,13 @@ use cachefront::{Cache, Local, Result};
 use futures_util::future::try_join_all;
 
 use super::loaders::{ById, LOCAL_TTL_MAX, by_age};
+use super::names::AGED;
 use crate::domain::User;
 use crate::replica::Replica;
 use crate::settings::CacheOptions;
 
 /// Maximum number of lifetimes at the same time: each is a cache with a process-local tier. A sweep has at most 8.
 const LIFETIMES_MAX: usize = 32;
-
-/// How the names of these caches begin; the lifetime follows.
-pub const AGED: &str = "users_ttl_";
 
 /// Size of the process-local tier of each.
 const LOCAL_BYTES: u64 = 2 << 20;

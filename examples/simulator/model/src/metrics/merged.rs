@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
 
-use crate::caches::AGED;
+use crate::caches::names::AGED;
 
 /// The label `cache` of all of them.
 const CACHE: &str = "users_ttl";

@@ -104,7 +104,7 @@ fn numbers(figures: &Figures) -> Markup {
             div { dt { "p99" } dd { (time(figures.p99_ms)) } }
             div { dt { "hits" } dd { (figures.hit_ratio.map_or("–".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0))) } }
             div { dt { "stale reads" } dd.bad[figures.stale_late > 0] { (grouped(figures.stale)) } }
-            div title="The probe writes rows of its own, and reads each until it is fresh" { dt { "stale at most (probe)" } dd { (time(figures.window_max_ms)) } }
+            div title="The probe writes rows of its own, and reads each until it is fresh" { dt { "longest stale" } dd { (time(figures.window_max_ms)) } }
             div { dt { "errors" } dd.fail[figures.errors > 0] { (grouped(figures.errors)) } }
             div { dt { "dropped" } dd.fail[figures.dropped > 0] { (grouped(figures.dropped)) } }
         }

@@ -158,9 +158,10 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
     let (database, log, store) =
         if view.embedded { ("SQLite", "log table", "memory") } else { ("MySQL", "binlog", "Redis") };
     let [database_words, consumer_words, store_words] = words(context);
+    // The box is narrow: longer words would be cut.
     let read = match view.events_total {
-        1 => "1 change read".to_owned(),
-        read => format!("{} changes read", grouped(read)),
+        1 => "1 change".to_owned(),
+        read => format!("{} changes", grouped(read)),
     };
     let database_fine = !moment.database_away;
     let slow = Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500");
@@ -246,8 +247,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
         0 if moment.verdict.word == Word::Unknown => "entries unknown".to_owned(),
-        1 => "1 entry compared".to_owned(),
-        compared => format!("{} entries compared", grouped(compared)),
+        compared => format!("{} compared", grouped(compared)),
     };
     [database, consumer, store]
 }

@@ -3,8 +3,7 @@
 use loadgen::load::{PRESETS, lifetime};
 use loadgen::modes_control::ModesPhase;
 use loadgen::record::{Figures, Measurement, RunRecord};
-use loadgen::sweep::control::SweepProgress;
-use loadgen::sweep::outcome::{name, spread};
+use loadgen::sweep::outcome::{SweepProgress, name, spread};
 use maud::{Markup, html};
 
 use super::context::PageContext;
