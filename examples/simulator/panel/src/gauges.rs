@@ -1,7 +1,7 @@
 //! The numbers of the charts: one sample a second, kept here so that a reload and a second tab show the same lines.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachefront::Timestamp;
@@ -49,19 +49,29 @@ pub(super) enum Numbers {
     /// This process.
     Here,
     /// Another process, which serves `/metrics`.
-    There { http: reqwest::Client, url: String, token: Option<SecretString>, processes: Processes },
+    There {
+        http: reqwest::Client,
+        url: String,
+        token: Option<SecretString>,
+        /// Those that the metrics came from.
+        own: Processes,
+        /// Those that all responses came from: a balancer that gives each connection to the next process may give all requests for
+        /// metrics to the same one.
+        all: Arc<Processes>,
+    },
 }
 
 impl Numbers {
     /// Reads the metrics of the API that the settings name.
-    pub(super) fn of_api(settings: &Settings) -> Self {
+    pub(super) fn of_api(settings: &Settings, all: Arc<Processes>) -> Self {
         // Each request on a connection of its own, so that every process behind the address is heard of.
         let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).pool_max_idle_per_host(0);
         Self::There {
             http: http.build().unwrap_or_default(),
             url: format!("{}/metrics", settings.api_url),
             token: settings.client_token().cloned(),
-            processes: Processes::default(),
+            own: Processes::default(),
+            all,
         }
     }
 
@@ -70,16 +80,17 @@ impl Numbers {
     pub(super) async fn text(&self, api: &Api) -> Option<String> {
         match self {
             Self::Here => Some(api.metrics.render()),
-            Self::There { http, url, token, processes } => {
+            Self::There { http, url, token, own, all } => {
                 let request = http.get(url);
                 let request = match token {
                     Some(token) => request.bearer_auth(token.expose_secret()),
                     None => request,
                 };
                 let response = request.send().await.ok()?.error_for_status().ok()?;
-                let heard = processes.note(response.headers());
+                all.note(response.headers());
+                let heard = own.note(response.headers());
                 // Counters of another process are not compared with those of the one before.
-                response.text().await.ok().filter(|_| heard == Heard::Same)
+                response.text().await.ok().filter(|_| heard == Heard::Same && all.several().is_none())
             }
         }
     }
@@ -88,8 +99,8 @@ impl Numbers {
 impl Numbers {
     /// Returns why nothing is measured although the API responds; `None` if it is.
     pub(super) fn not_measured(&self) -> Option<String> {
-        let Self::There { processes, .. } = self else { return None };
-        let count = processes.several()?;
+        let Self::There { all, .. } = self else { return None };
+        let count = all.several()?;
         Some(format!(
             "Not measured: {count} processes respond at the address of the API, and each counts its own requests. Prometheus adds them up."
         ))

@@ -72,6 +72,7 @@ use self::listing::Listing;
 use self::live::Live;
 use self::panel::Panel;
 use self::peer::Peer;
+use self::processes::Processes;
 use self::refusals::Refusals;
 use self::rows::RowCache;
 use self::runs::Runs;
@@ -96,7 +97,8 @@ impl Ui {
     /// serves the API.
     pub fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings, serves: bool) -> Self {
         // A process that serves the API measures its own reads; a panel alone requests the API's metrics.
-        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
+        let processes = Arc::<Processes>::default();
+        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings, Arc::clone(&processes)) };
         let runs = Runs::new(settings);
         let metrics = guard::metrics_page(Arc::clone(&api));
         let (experiment, sweep) = (runs.experiment.clone(), runs.sweep.clone());
@@ -110,7 +112,7 @@ impl Ui {
             runs,
             archive: Archive::new(settings.runs.clone()),
             numbers,
-            peer: (!serves).then(|| Peer::new(settings)),
+            peer: (!serves).then(|| Peer::new(settings, processes)),
             listing: Listing::default(),
             servers_seen: Arc::new(ServersSeen::default()),
             limits: Limits::default(),
