@@ -98,6 +98,10 @@ async fn every_page_and_dialog_is_accessible_wide_and_on_a_phone() {
                 chrome.click("[data-toggle]").await;
                 chrome.shows("tr.cmp-row:not([hidden])", "Value as JSON", PATIENCE).await;
             }
+            // On a phone the row of tabs scrolls: the current one is in sight.
+            let right =
+                "return document.querySelector('.tabs [aria-current]').getBoundingClientRect().right <= innerWidth";
+            assert_eq!(chrome.run(right).await, json!(true), "{page} {place}");
             let name = format!("{}-{place}", if page.is_empty() { "live" } else { page });
             assert_both_themes(chrome, &name, width).await;
         }

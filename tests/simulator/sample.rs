@@ -45,6 +45,10 @@ const EARLIER: &str = "
         VALUES ('users', 'insert',
             json_object('id', NEW.id, 'name', NEW.name, 'email', NEW.email, 'updated_at', NEW.updated_at));
     END;
+    CREATE TABLE cachefront_audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, result TEXT NOT NULL
+    );
+    INSERT INTO cachefront_audit (at, who, what, result) VALUES ('2026-01-31T12:00:00.000000Z', 'admin', 'login', 'ok');
     INSERT INTO users (name, email) VALUES ('Ada', 'ada@x');";
 
 fn connect(file: &Path) -> Connection {
@@ -65,6 +69,8 @@ async fn a_data_directory_of_an_earlier_version_goes_on_with_a_status() {
     let mut simulator = launch.start().await;
     let api = Client::new(simulator.api_url());
     assert_eq!(statuses(&api).await, ["active"]);
+    let counted = connect(&file).query_row("SELECT times FROM cachefront_audit", [], |row| row.get::<_, i64>(0));
+    assert_eq!(counted.expect("the entry is there, with a count"), 1);
     // Another program changes the status, and the change reaches the cache with it.
     follows(&api, async || {
         connect(&file).execute("UPDATE users SET status = 'closed' WHERE id = 1", []).expect("a change");
@@ -92,11 +98,16 @@ async fn a_mysql_database_of_an_earlier_version_goes_on_with_a_status() {
         name VARCHAR(255) NOT NULL,
         email VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL UNIQUE,
         updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)
-    ) DEFAULT CHARACTER SET utf8mb4; INSERT INTO users (name, email) VALUES ('Ada', 'ada@x')";
+    ) DEFAULT CHARACTER SET utf8mb4; INSERT INTO users (name, email) VALUES ('Ada', 'ada@x');
+    CREATE TABLE cachefront_audit (
+        id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, at TIMESTAMP(6) NOT NULL, who VARCHAR(255) NOT NULL,
+        what VARCHAR(255) NOT NULL, result VARCHAR(255) NOT NULL
+    ) DEFAULT CHARACTER SET utf8mb4";
     mysql(&database, earlier).await;
     let simulator = Simulator::role("up").on_servers(&database).start().await;
     let api = Client::new(simulator.api_url());
     assert_eq!(statuses(&api).await, ["active"]);
+    mysql(&database, "SELECT times FROM cachefront_audit").await;
     follows(&api, async || mysql(&database, "UPDATE users SET status = 'closed' WHERE id = 1").await).await;
 }
 

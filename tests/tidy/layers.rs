@@ -116,7 +116,10 @@ const ORDERS: [Order; 7] = [
         ],
     ),
     ("examples/simulator/cli/src", &["error", "duration", "environment", "secret", "shutdown"]),
-    ("examples/simulator/loadgen/src", &["uplot", "load", "modes", "modes_control", "experiment", "record", "sweep"]),
+    (
+        "examples/simulator/loadgen/src",
+        &["uplot", "load", "unfinished", "modes", "modes_control", "experiment", "record", "sweep"],
+    ),
     ("examples/simulator/app/src", &["cli", "roles", "healthcheck", "inspect"]),
 ];
 

@@ -37,6 +37,7 @@ fn refuses_wrong_values() -> Result<()> {
         "unknown=1",
         "kafka.connectUrl=ftp://connect",
         "cache.onLag=later",
+        "store.morePorts={70000}",
         "ui.runs.countMax=0",
         "ui.persistence.size=much",
     ] {
@@ -61,6 +62,7 @@ pub(super) fn template() -> Result<()> {
     keeps_runs(&rendered, "claimName: cachefront-runs")?;
     keeps_runs(&render(LITTLE, &["--set", "ui.enabled=true"])?, "emptyDir: {}")?;
     keeps_runs(&render(EVERYTHING, &["--set", "ui.persistence.existingClaim=mine"])?, "claimName: mine")?;
+    admits_only_who_is_named()?;
     for kind in [
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
@@ -86,6 +88,43 @@ fn stays_ready_without_the_store(rendered: &str) -> Result<()> {
         [probe] if probe.contains("path: /healthz") => Ok(()),
         probes => Err(Failure::new(format!("the API's readiness is not its own health alone: {probes:?}"))),
     }
+}
+
+/// The rules of a policy add up: none may let in who is not named. And the pods reach every port of their servers.
+fn admits_only_who_is_named() -> Result<()> {
+    let rules = |more: &[&str], role: &str| -> Result<String> {
+        let rendered = render(EVERYTHING, more)?;
+        let is_of_role =
+            |one: &&str| one.contains("kind: NetworkPolicy") && one.contains(&format!("component: {role}\n"));
+        rendered
+            .split("\n---")
+            .find(is_of_role)
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::new(format!("{EVERYTHING} renders no NetworkPolicy of {role}")))
+    };
+    let nowhere = ["--set", "networkPolicy.prometheus=null"];
+    for role in ["api", "ui"] {
+        let policy = rules(&nowhere, role)?;
+        for open in ["podSelector: {}", "namespaceSelector: {}"] {
+            if policy.contains(open) {
+                return Err(Failure::new(format!("the policy of {role} lets in more than `clients`: {open}")));
+            }
+        }
+        for (named, by) in [("metadata.name: ingress", "clients"), ("metadata.name: monitoring", "prometheus")] {
+            if !rules(&[], role)?.contains(named) {
+                return Err(Failure::new(format!("the policy of {role} does not let in {by}")));
+            }
+        }
+        for port in ["3306", "6379", "26379", "9092", "9093", "8083"] {
+            if !policy.contains(&format!("port: {port}}}")) {
+                return Err(Failure::new(format!("the pods of {role} do not reach port {port}")));
+            }
+        }
+    }
+    if !rules(&nowhere, "consumer")?.contains("podSelector: {}") {
+        return Err(Failure::new("no pod of the namespace reads the consumer's metrics"));
+    }
+    Ok(())
 }
 
 /// The panel's file system is read-only but for a volume, and there it keeps its runs.

@@ -16,6 +16,7 @@
 mod account;
 mod denied;
 mod limit;
+mod quota;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use cachefront::{Clock, Timestamp};
 use simulator_cli::CliError;
 use simulator_model::credentials::{ApiToken, Passwords, Role};
-use simulator_model::domain::{AuditEntry, Database, DbError};
+use simulator_model::domain::{ADDRESS, AuditEntry, Database, DbError};
 use simulator_model::poll::poll;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,8 @@ pub use self::account::Printed;
 pub use self::denied::Denied;
 use self::limit::Attempts;
 pub use self::limit::{KeyedLimit, network};
-pub use self::session::Session;
+pub use self::quota::{Place, Quota};
+pub use self::session::{Session, is_own_origin};
 use self::session::{Sessions, SigningKey};
 pub use self::token::Tokens;
 
@@ -127,7 +129,9 @@ impl Access {
         let right = account::check(hash, password.to_owned()).await;
         drop(permit);
         let Some(account) = account.filter(|_| right) else {
-            self.audit(name, "login", "wrong name or password").await;
+            // Not under the name, which the client chooses.
+            let who = format!("{ADDRESS}{}", network(from));
+            self.audit(&who, &format!("login as {name}"), "wrong name or password").await;
             return Err(Denied::WrongPassword);
         };
         self.audit(name, "login", "ok").await;
@@ -183,7 +187,7 @@ impl Access {
         let session = self.viewer(headers)?;
         let header = headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
         let given = csrf.or(header).unwrap_or_default();
-        if !session.csrf_matches(given) || !session::is_own_origin(headers) {
+        if !session.csrf_matches(given) || !is_own_origin(headers) {
             return Err(Denied::Forged);
         }
         match session.role >= role {
@@ -194,18 +198,24 @@ impl Access {
 
     /// Records what was done or attempted. A failure to write the list is logged and does not stop the action.
     pub async fn audit(&self, who: &str, what: &str, result: &str) {
+        self.audit_times(who, what, result, 1).await;
+    }
+
+    /// As [`audit`](Self::audit), for what was refused this many times.
+    pub async fn audit_times(&self, who: &str, what: &str, result: &str, times: u64) {
         let (who, what, result) = (shortened(who), shortened(what), shortened(result));
         if result == "ok" && self.is_repeated(&who, &what, &result) {
             return;
         }
-        tracing::info!(who, what, result, "audit");
-        if let Err(error) = self.database.add_audit(&who, &what, &result).await {
+        tracing::info!(who, what, result, times, "audit");
+        let entry = AuditEntry { at: String::new(), who, what, result, times };
+        if let Err(error) = self.database.add_audit(&entry).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "the audit list cannot be written");
         }
     }
 
     /// Returns true if the last entry of this process was the same success, less than [`REPEATED_WITHIN`] ago. Every
-    /// refusal is noted.
+    /// refusal is counted.
     fn is_repeated(&self, who: &str, what: &str, result: &str) -> bool {
         let now = self.clock.now();
         let Ok(mut last) = self.last_noted.lock() else { return false };
@@ -217,7 +227,8 @@ impl Access {
         repeated
     }
 
-    /// Returns the last entries, newest first: at most 500 of each account and token.
+    /// Returns the last entries, newest first: of each account and token at most 500 that were done and 100 that were refused, and
+    /// 20 of each address.
     ///
     /// # Errors
     /// The database's.

@@ -207,7 +207,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Returns true if `Origin` matches `Host`, or if there is no `Origin`: browsers always send it with such requests.
-pub(super) fn is_own_origin(headers: &HeaderMap) -> bool {
+pub fn is_own_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some() && origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, rest)| rest) == host

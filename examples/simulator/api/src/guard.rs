@@ -8,11 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use simulator_model::credentials::Role;
+use simulator_model::process;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -29,6 +30,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pages load everything from this program: no scripts, styles or frames from elsewhere, and none inline.
 const PAGES_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                             form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Names the process that responds: behind one address there may be several, whose figures and process-local tiers differ.
+pub const PROCESS: &str = "x-process";
 
 /// Served without a token, for health checks.
 const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -47,7 +51,11 @@ pub fn wrap(routes: Router, api: Arc<Api>) -> Router {
         .layer(middleware::from_fn(gather))
         .layer(middleware::from_fn_with_state(api, authorize))
         .layer(middleware::from_fn(count))
-        .layer(middleware::from_fn(trace::trace));
+        .layer(middleware::from_fn(trace::trace))
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static(PROCESS),
+            HeaderValue::from_static(process::name()),
+        ));
     harden(routes)
 }
 
@@ -91,7 +99,19 @@ pub(super) async fn own_host(State(api): State<Arc<Api>>, request: Request, next
         let detail = "Without tokens the API is for this machine: ask for it by localhost or by an address";
         return ApiError::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response();
     }
+    if checked && !request.method().is_safe() && is_of_another_site(request.headers()) {
+        let detail =
+            "A page of another site changes nothing here: without tokens the API is for this machine's own programs";
+        return ApiError::new(StatusCode::FORBIDDEN, detail).into_response();
+    }
     next.run(request).await
+}
+
+/// Returns true if a browser says that a page of another site sent the request. Other programs say nothing of the kind.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = text("origin").map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
+    text("sec-fetch-site") == Some("cross-site") || origin.is_some_and(|host| !is_own(host))
 }
 
 /// Returns true for `localhost`, a name below it, or an IP address; with or without a port.
@@ -197,6 +217,20 @@ mod tests {
             "[x]",
         ] {
             assert!(!is_own(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_known_by_what_its_browser_says() {
+        let of = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+        };
+        for own in [HeaderMap::new(), of("origin", "http://localhost:8501"), of("sec-fetch-site", "same-origin")] {
+            assert!(!is_of_another_site(&own), "{own:?}");
+        }
+        for foreign in [of("origin", "https://evil.example"), of("origin", "null"), of("sec-fetch-site", "cross-site")]
+        {
+            assert!(is_of_another_site(&foreign), "{foreign:?}");
         }
     }
 

@@ -34,6 +34,7 @@ use axum::{Router, middleware};
 pub use self::body::read_body;
 pub use self::docs::openapi_text;
 use self::error::ApiError;
+pub use self::guard::PROCESS;
 pub use self::health::healthz;
 pub use self::state::{Api, stream_permits};
 pub use self::stream::announcements;

@@ -1,8 +1,9 @@
 //! The state shared by all handlers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use simulator_access::Access;
+use simulator_access::{Access, Quota};
 use simulator_model::backend::StoreAdmin;
 use simulator_model::caches::Caches;
 use simulator_model::connect::Watchdog;
@@ -20,6 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Maximum number of clients that follow `/events` at once.
 pub(crate) const STREAMS_MAX: usize = 256;
+
+/// How many of them may come from one address: half, so that one client shuts out no other, and a proxy that hides many clients
+/// behind its address still serves a team.
+const STREAMS_OF_ADDRESS_MAX: usize = STREAMS_MAX / 2;
 
 /// The state shared by all handlers.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub struct Api {
     /// Number of permits in `in_flight` while no request is in progress.
     pub in_flight_max: usize,
     pub streams: Arc<Semaphore>,
+    /// The share of each address in `streams`.
+    pub streams_by_address: Quota<IpAddr>,
     /// True if the API accepts any `Host` although there are no tokens (`--insecure-open-api`).
     pub any_host: bool,
     /// True if this process runs the pipeline.
@@ -52,7 +59,7 @@ pub struct Api {
     pub stop: CancellationToken,
 }
 
-/// Returns the permits for clients that follow the events.
-pub fn stream_permits() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(STREAMS_MAX))
+/// Returns the permits for clients that follow the events, and the share of each address in them.
+pub fn stream_permits() -> (Arc<Semaphore>, Quota<IpAddr>) {
+    (Arc::new(Semaphore::new(STREAMS_MAX)), Quota::new(STREAMS_OF_ADDRESS_MAX))
 }

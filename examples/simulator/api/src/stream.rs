@@ -1,12 +1,14 @@
 //! `GET /events`: changes, mode switches and the pipeline's state as server-sent events.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::sse::{Event as SseEvent, Sse};
 use futures_util::stream::{self, Stream};
+use simulator_access::{Place, network};
 use simulator_model::events::{ChangeEvent, Event};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
@@ -34,16 +36,20 @@ const PIPELINE_EVERY: Duration = Duration::from_secs(1);
 )]
 pub(crate) fn events(
     State(api): State<Arc<Api>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
 ) -> std::future::Ready<Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, ApiError>> {
+    let share = api.streams_by_address.take(network(from.ip()));
     let permit = Arc::clone(&api.streams).try_acquire_owned();
-    std::future::ready(match permit {
-        Err(_) => Err(ApiError::unavailable("Too many clients follow the events")),
-        Ok(permit) => {
+    std::future::ready(match (share, permit) {
+        (None, _) => Err(ApiError::unavailable("Too many clients of this address follow the events")),
+        (_, Err(_)) => Err(ApiError::unavailable("Too many clients follow the events")),
+        (Some(share), Ok(permit)) => {
             let follower = Follower {
                 events: api.events.subscribe(),
                 stop: api.stop.clone(),
                 first: Some(Event::new("mode", &api.modes.current())),
                 comments: tokio::time::interval(COMMENT_EVERY),
+                _share: share,
                 _permit: permit,
             };
             Ok(Sse::new(stream::unfold(follower, Follower::step)))
@@ -57,6 +63,7 @@ struct Follower {
     /// The current mode, sent first so that a client that has just connected or reconnected knows it.
     first: Option<Event>,
     comments: Interval,
+    _share: Place<IpAddr>,
     _permit: OwnedSemaphorePermit,
 }
 

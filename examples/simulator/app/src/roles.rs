@@ -319,6 +319,7 @@ impl Running {
     }
 
     fn api(&self, settings: &Settings) -> Arc<Api> {
+        let (streams, streams_by_address) = simulator_api::stream_permits();
         Arc::new(Api {
             database: Arc::clone(&self.backend.database),
             caches: self.caches.clone(),
@@ -335,7 +336,8 @@ impl Running {
             connector: self.connector.clone(),
             in_flight: Arc::new(Semaphore::new(settings.api_in_flight)),
             in_flight_max: settings.api_in_flight,
-            streams: simulator_api::stream_permits(),
+            streams,
+            streams_by_address,
             any_host: settings.insecure_open_api,
             consumes: self.consumer.is_some(),
             stop: self.stop.clone(),

@@ -14,4 +14,5 @@ mod modes;
 pub mod modes_control;
 pub mod record;
 pub mod sweep;
+mod unfinished;
 pub mod uplot;

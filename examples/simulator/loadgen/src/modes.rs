@@ -6,7 +6,8 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{Client, Job, LoadPlan, LoadProgress, LoadResult, ModeView, Reads, Row, Setup, Target, execute};
+use crate::load::{Client, Job, Leaves, LoadPlan, LoadProgress, LoadResult, ModeView, Reads, Row, Setup, execute};
+use crate::unfinished::{Ours, Site, Unfinished};
 
 /// Timeout of a request to the API.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,48 +33,26 @@ pub(crate) struct Ended<T> {
     pub(crate) restored: Result<String, String>,
 }
 
-/// What this run has done to the mode.
-#[derive(Clone, Debug)]
-struct Ours {
-    /// The mode that was found or set last.
-    set: ModeView,
-    /// The mode that a request for which no response was read may have put in force, or may still.
-    attempted: Option<ModeView>,
-}
-
-impl Ours {
-    /// Returns true if a mode is the one that this run has set, or may have.
-    fn has(&self, now: &ModeView) -> bool {
-        now.version == self.set.version || self.attempted.as_ref() == Some(now)
-    }
-
-    /// Returns true if the request without a response may still be carried out.
-    fn may_change(&self, now: &ModeView) -> bool {
-        self.attempted.as_ref().is_some_and(|attempted| attempted.version == now.version + 1)
-    }
-}
-
 /// Switches modes and measures in them.
 pub(crate) struct Modes {
     client: Client,
-    target: Target,
+    site: Site,
+    /// What is noted of the run, and the mode that it has set last, or may have.
+    ours: watch::Sender<Unfinished>,
     stop: CancellationToken,
-    /// Address prefix of all rows.
-    prefix: String,
-    /// The mode that was set last, or may have been.
-    ours: watch::Sender<Ours>,
     /// Why there is no result after an early stop.
     stopped: &'static str,
 }
 
 /// Runs `work` in a task of its own and restores the mode afterwards, even after a panic. `restoring` is called in between.
-/// `stopped` says why there is no result after an early stop.
+/// `kind` is of the run, and `stopped` says why there is no result after an early stop.
 ///
 /// # Errors
 /// A line that says how the API failed, or `stopped`. The mode is restored in both cases.
 pub(crate) async fn with_modes<T, F>(
-    target: Target,
+    site: Site,
     stop: &CancellationToken,
+    kind: &str,
     stopped: &'static str,
     work: impl FnOnce(Modes) -> F + Send,
     restoring: impl FnOnce() + Send,
@@ -82,18 +61,25 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, CliError>> + Send + 'static,
 {
-    let client = Client::new(&target, TIMEOUT, 4)?;
+    let client = Client::new(&site.target, TIMEOUT, 4)?;
     let (found, setup) = (client.mode().await?, client.setup().await);
     let number = getrandom::u32().map_err(|error| CliError::new(error.to_string()))?;
     let prefix = format!("ab-{number:08x}-");
-    let (ours, last) = watch::channel(Ours { set: found.clone(), attempted: None });
-    let modes = Modes { client: client.clone(), target, stop: stop.clone(), prefix: prefix.clone(), ours, stopped };
+    let ours = Ours { set: found.clone(), attempted: None };
+    let unfinished = Unfinished { kind: kind.to_owned(), prefix: prefix.clone(), found: found.clone(), ours };
+    site.note(&unfinished);
+    let (ours, last) = watch::channel(unfinished);
+    let modes = Modes { client: client.clone(), site: site.clone(), ours, stop: stop.clone(), stopped };
     let ended = tokio::spawn(work(modes)).await;
     restoring();
-    let ours = last.borrow().clone();
+    let Unfinished { ours, .. } = last.borrow().clone();
     let restored = restore(&client, &found, &ours).await;
     // Every measurement removes its own rows; a request that was in progress at an interruption may have left one more.
-    client.remove_all(&prefix).await;
+    let removed = client.remove_all(&prefix).await;
+    // What could not be taken back now may be at the next start.
+    if restored.is_ok() && removed {
+        site.forget();
+    }
     let ended = ended.unwrap_or_else(|_| Err(CliError::new("the run ended by an error of its own")));
     match (ended, restored) {
         (Ok(work), restored) => Ok(Ended { work, setup, restored: restored.map_err(|error| error.to_string()) }),
@@ -124,6 +110,36 @@ async fn restore(client: &Client, found: &ModeView, ours: &Ours) -> Result<Strin
     Err(CliError::new(format!("the mode was {mode} and could not be put back: switch it to {mode} yourself; {last}")))
 }
 
+/// Takes back what a killed process has left of a run, as soon as the API responds. Returns what came of it, for the user.
+pub(crate) async fn take_back(site: &Site, unfinished: &Unfinished, stop: &CancellationToken) -> String {
+    let Unfinished { prefix, found, ours, .. } = unfinished;
+    let attempts = async {
+        let client = match Client::new(&site.target, TIMEOUT, 4) {
+            Ok(client) => client,
+            Err(error) => return error.to_string(),
+        };
+        loop {
+            let restored = restore(&client, found, ours).await;
+            if let (Ok(mode), true) = (restored, client.remove_all(prefix).await) {
+                site.forget();
+                return format!(
+                    "The last run was cut off when the program was killed. Its rows were removed; the mode was {} before it and is {mode} now.",
+                    found.mode
+                );
+            }
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        message = attempts => message,
+        () = stop.cancelled() => format!(
+            "The last run was cut off when the program was killed, and nothing was taken back yet: the mode was {} before it, and its \
+             rows have addresses that begin with {prefix}.",
+            found.mode
+        ),
+    }
+}
+
 impl Modes {
     /// Switches to a mode and waits until it is in force everywhere. `name` is of the rows that are made for it.
     ///
@@ -152,10 +168,10 @@ impl Modes {
         follow: impl Fn(&LoadProgress) + Send + Sync,
     ) -> Result<LoadResult, CliError> {
         let job = Job {
-            target: self.target.clone(),
+            target: self.site.target.clone(),
             plan: plan.clone(),
-            prefix: format!("{}{name}-", self.prefix),
-            removes_rows: true,
+            prefix: format!("{}{name}-", self.prefix()),
+            leaves: Leaves::RowsIfStopped,
             shown_within: Some(KEEPS_WITHIN),
             reads,
         };
@@ -178,6 +194,19 @@ impl Modes {
         self.client.mode().await.is_ok_and(|now| now == *in_force)
     }
 
+    /// Changes what is known of the run's switches, also in the note.
+    fn note(&self, change: impl FnOnce(&mut Ours)) {
+        self.ours.send_modify(|unfinished| {
+            change(&mut unfinished.ours);
+            self.site.note(unfinished);
+        });
+    }
+
+    /// Returns the address prefix of all rows.
+    fn prefix(&self) -> String {
+        self.ours.borrow().prefix.clone()
+    }
+
     async fn switch(&self, mode: &str) -> Result<ModeView, CliError> {
         let now = self.client.mode().await?;
         let in_force = match now.mode == mode {
@@ -185,22 +214,22 @@ impl Modes {
             false => {
                 // Without a response it is not known whether it was switched.
                 let attempted = ModeView { mode: mode.to_owned(), version: now.version + 1 };
-                self.ours.send_modify(|ours| ours.attempted = Some(attempted));
+                self.note(|ours| ours.attempted = Some(attempted));
                 let Some(set) = self.client.set_mode(mode, Some(now.version)).await? else {
-                    self.ours.send_modify(|ours| ours.attempted = None);
+                    self.note(|ours| ours.attempted = None);
                     return Err(CliError::new("another client has just changed the mode: start again"));
                 };
                 set
             }
         };
-        self.ours.send_replace(Ours { set: in_force.clone(), attempted: None });
+        self.note(|ours| *ours = Ours { set: in_force.clone(), attempted: None });
         Ok(in_force)
     }
 
     /// Waits until every process has switched the mode and the cache keeps entries.
     async fn until_in_force(&self, name: &str, mode: &str) -> Result<(), CliError> {
         tokio::time::sleep(ELSEWHERE).await;
-        let rows = self.client.rows(&format!("{}look-{name}-", self.prefix), 1).await?;
+        let rows = self.client.rows(&format!("{}look-{name}-", self.prefix()), 1).await?;
         let Some(row) = rows.first() else { return Ok(()) };
         tokio::time::timeout(KEEPS_WITHIN, self.until_kept(row)).await.map_err(|_| {
             CliError::new(format!(
@@ -231,6 +260,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::load::Target;
 
     /// What becomes of a switch whose response is lost.
     #[derive(Clone, Copy, Debug)]
@@ -258,13 +288,13 @@ mod tests {
 
     impl Api {
         /// Starts to listen, in CDC mode. The thread ends with the test's process.
-        fn start(lost: Option<Lost>) -> (Self, Target) {
+        fn start(lost: Option<Lost>) -> (Self, Site) {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let url = format!("http://{}", listener.local_addr().expect("an address"));
             let api = Self(Arc::new(Mutex::new(Row { now: view("cdc", 1), lost, late: None })));
             let serving = api.clone();
             std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(serving.serve(stream))));
-            (api, Target { url, token: None })
+            (api, Site { target: Target { url, token: None }, note: None })
         }
 
         fn now(&self) -> ModeView {
@@ -330,30 +360,78 @@ mod tests {
         }
     }
 
-    async fn enter(target: Target) -> Result<Ended<ModeView>, CliError> {
+    async fn enter(site: Site) -> Result<Ended<ModeView>, CliError> {
         let stop = CancellationToken::new();
-        with_modes(target, &stop, "stopped", |modes| async move { modes.enter("side", "ttl").await }, || {}).await
+        with_modes(site, &stop, "sweep", "stopped", |modes| async move { modes.enter("side", "ttl").await }, || {})
+            .await
     }
 
     #[tokio::test]
     async fn a_switch_whose_response_is_lost_is_taken_back() {
         for lost in [Lost::Applied, Lost::AppliedAfter(1)] {
-            let (api, target) = Api::start(Some(lost));
-            assert!(enter(target).await.is_err(), "{lost:?}");
+            let (api, site) = Api::start(Some(lost));
+            assert!(enter(site).await.is_err(), "{lost:?}");
             assert_eq!(api.now(), view("cdc", 3), "{lost:?}");
         }
     }
 
     #[tokio::test]
     async fn a_mode_that_another_client_has_set_stays() {
-        let (api, target) = Api::start(None);
+        let (api, site) = Api::start(None);
         let (stop, other) = (CancellationToken::new(), api.clone());
         let work = |modes: Modes| async move {
             modes.switch("ttl").await?;
             other.set(view("ttl", 7));
             Err::<(), _>(CliError::new("the work failed"))
         };
-        assert!(with_modes(target, &stop, "stopped", work, || {}).await.is_err());
+        assert!(with_modes(site, &stop, "sweep", "stopped", work, || {}).await.is_err());
         assert_eq!(api.now(), view("ttl", 7));
+    }
+
+    /// A process is killed when it has switched, or when it has sent the switch and not read the response.
+    #[tokio::test]
+    async fn the_next_process_takes_back_what_a_killed_one_has_done() {
+        for lost in [None, Some(Lost::Applied)] {
+            let (api, site) = Api::start(lost);
+            let folder = tempfile::tempdir().expect("a folder");
+            let site = Site { note: Some(folder.path().join("data/unfinished.json").into()), ..site };
+            let (killed, stop) = (site.clone(), CancellationToken::new());
+            let seen = Arc::new(Mutex::new(None));
+            let noted = Arc::clone(&seen);
+            let work = |modes: Modes| async move {
+                let _ = modes.switch("ttl").await;
+                *noted.lock().expect("no holder panics") = modes.site.unfinished();
+                Ok(())
+            };
+            with_modes(killed, &stop, "sweep", "stopped", work, || {}).await.expect("an end");
+            assert_eq!(site.unfinished(), None, "nothing is left of a run that came to its end");
+            let unfinished = seen.lock().expect("no holder panics").clone().expect("a note while it runs");
+            // As the killed process has left it.
+            site.note(&unfinished);
+            api.set(view("ttl", 2));
+            let message = take_back(&site, &site.unfinished().expect("a note"), &stop).await;
+            assert!(message.contains("was cdc before it and is cdc now"), "{message}");
+            assert_eq!((api.now(), site.unfinished()), (view("cdc", 3), None), "{lost:?}");
+            // A mode that another client has set since stays.
+            site.note(&unfinished);
+            api.set(view("ttl", 9));
+            let message = take_back(&site, &unfinished, &stop).await;
+            assert!(message.contains("is ttl now") && api.now() == view("ttl", 9), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_that_is_away_is_waited_for_until_the_user_stops_it() {
+        let note = Unfinished {
+            kind: "sweep".into(),
+            prefix: "ab-1-".into(),
+            found: view("cdc", 1),
+            ours: Ours { set: view("ttl", 2), attempted: None },
+        };
+        let site = Site { target: Target { url: "http://127.0.0.1:1".into(), token: None }, note: None };
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let message = take_back(&site, &note, &stop).await;
+        assert!(message.contains("nothing was taken back yet") && message.contains("ab-1-"), "{message}");
     }
 }

@@ -174,6 +174,12 @@ impl RunRecord {
     pub fn of_load(result: &LoadResult) -> Self {
         Self {
             verdict: result.verdict.sentence.clone(),
+            notes: result
+                .cache
+                .not_measured
+                .map(|why| format!("Database loads were not measured: {why}."))
+                .into_iter()
+                .collect(),
             measurements: vec![Measurement::of(result, result.mode.as_deref(), built_ttl(result))],
             ..Self::new(RunKind::Load, &result.started_at, &setup_of(result), &result.plan)
         }

@@ -3,6 +3,7 @@
 mod aged;
 mod email_key;
 mod loaders;
+pub(crate) mod names;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use cachefront::event::RowImage;
 use cachefront::store::Store;
 use cachefront::{Cache, CacheBuilder, Explanation, Hit, LoadCx, Local, Result, Tier};
 
-pub use self::aged::{AgedCaches, LIFETIMES_MAX};
+pub use self::aged::AgedCaches;
 pub use self::email_key::{BY_EMAIL, EmailKey};
 use self::loaders::{ByEmail, ById, LOCAL_TTL_MAX, by_age};
 use crate::domain::{Mode, User};

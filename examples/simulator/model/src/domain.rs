@@ -167,7 +167,7 @@ pub struct Note {
 /// An action that was taken or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AuditEntry {
-    /// RFC 3339 in UTC, with microseconds.
+    /// When it happened last. RFC 3339 in UTC, with microseconds.
     pub at: String,
     /// An account, a kind of token, or an address.
     #[schema(example = "admin")]
@@ -178,13 +178,47 @@ pub struct AuditEntry {
     /// `ok`, or why not.
     #[schema(example = "ok")]
     pub result: String,
+    /// How often it happened: what was refused for the same reason again is one entry.
+    #[schema(example = 1)]
+    pub times: u64,
 }
 
-/// Maximum length of the history of modes, and of the audit list for each account or token and for what was refused; older
-/// entries are deleted. So a client cannot push out the entries of another.
+impl AuditEntry {
+    /// Returns true if nothing was done.
+    pub fn is_refusal(&self) -> bool {
+        self.result != "ok"
+    }
+
+    /// Returns the maximum number of entries next to which this one is kept: those of the same `who` that were refused, or those
+    /// that were not.
+    pub fn kept_max(&self) -> u32 {
+        match (self.who.starts_with(ADDRESS), self.is_refusal()) {
+            (true, _) => ADDRESS_ENTRIES_MAX,
+            (false, true) => REFUSED_MAX,
+            (false, false) => HISTORY_MAX,
+        }
+    }
+}
+
+/// Maximum length of the history of modes, and number of actions of each account or token in the audit list; older entries are
+/// deleted. So a client cannot push out the entries of another.
 pub const HISTORY_MAX: u32 = 500;
 
-/// Maximum number of entries that the audit list shows.
+/// Maximum number of refusals of each account or token in the audit list. Fewer than actions, so that those who may do nothing
+/// cannot fill the list.
+pub const REFUSED_MAX: u32 = 100;
+
+/// How `who` begins for a client that is known by its address alone: one that could not log in.
+pub const ADDRESS: &str = "address ";
+
+/// Maximum number of entries of each address in the audit list: such a client chooses the names under which it tries.
+pub const ADDRESS_ENTRIES_MAX: u32 = 20;
+
+/// Maximum number of addresses in the audit list; those that were heard of last are kept. Accounts and tokens are few by
+/// configuration, addresses are not.
+pub const ADDRESSES_MAX: u32 = 32;
+
+/// Maximum number of entries that the audit list shows: more than all addresses and one account can fill.
 pub const AUDIT_LISTED_MAX: u32 = 4 * HISTORY_MAX;
 
 /// Formats a time as the API shows it.
@@ -352,9 +386,9 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// do.
     async fn set_note(&self, name: &str, text: &str, expected: Option<u64>) -> Result<Note, DbError>;
 
-    /// Adds to the audit list; the database sets `at`. Deletes the oldest entries of the same `who`, or of all whose result
-    /// is not `ok` either, beyond [`HISTORY_MAX`].
-    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError>;
+    /// Adds to the audit list; the database sets `at`, whatever the entry has. A refusal that is in the list already is counted
+    /// there. Deletes the oldest entries beyond [`AuditEntry::kept_max`], and addresses beyond [`ADDRESSES_MAX`].
+    async fn add_audit(&self, entry: &AuditEntry) -> Result<(), DbError>;
 
     /// The audit list, the newest first.
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError>;

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod mode;
 pub mod pipeline;
 pub mod poll;
+pub mod process;
 pub mod replica;
 pub mod sample;
 pub mod server_name;

@@ -1,6 +1,7 @@
 //! The metrics of this process, in the text format of Prometheus.
 
 mod freshness;
+mod merged;
 mod names;
 mod saturation;
 
@@ -19,6 +20,7 @@ pub use self::names::{
 pub use self::saturation::observe_saturation;
 use simulator_cli::CliError;
 
+use self::merged::Merged;
 use self::names::{
     BUILD_INFO, DATABASE_CONNECTIONS, DATABASE_WAITING, HTTP_PERMITS, HTTP_PERMITS_IN_USE, MODE, PIPELINE_LAG_SECONDS,
     PIPELINE_RUNNING, STALENESS_BOUND_SECONDS,
@@ -46,15 +48,15 @@ impl Metrics {
     /// If one is installed already.
     pub fn install() -> Result<Self, CliError> {
         let failed = |error: &dyn fmt::Display| CliError::new(format!("metrics cannot be collected: {error}"));
-        let installed = PrometheusBuilder::new()
+        let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(STALENESS_BOUND_SECONDS.into()), &STALENESS_BUCKETS)
             .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS))
             .map_err(|error| failed(&error))?
-            .install_recorder()
-            .map(Self)
-            .map_err(|error| failed(&error));
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(Merged(recorder)).map_err(|error| failed(&error))?;
         describe();
-        installed
+        Ok(Self(handle))
     }
 
     pub fn render(&self) -> String {

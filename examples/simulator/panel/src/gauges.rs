@@ -1,18 +1,20 @@
 //! The numbers of the charts: one sample a second, kept here so that a reload and a second tab show the same lines.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachefront::Timestamp;
 use simulator_api::Api;
 use simulator_cli::{ExposeSecret, SecretString};
+use simulator_model::caches::BY_EMAIL;
 use simulator_model::domain::Mode;
 use simulator_model::settings::Settings;
 
 use super::activity::{ActivityLog, percentile};
 use super::history::{History, Mark, Sample};
 use super::moment::Moment;
+use super::processes::{Heard, Processes};
 use super::verdict::Word;
 
 /// Maximum number of samples: the ten minutes that the charts show at most, and a few more.
@@ -33,6 +35,9 @@ const GAP_MAX: Duration = Duration::from_secs(5);
 /// Window of the lag percentiles: changes are too rare for a percentile of each sample.
 const LAG_WINDOW_US: u64 = 5_000_000;
 
+/// The caches that serve the API's own reads. Those of comparisons are not counted: a sweep would change the charts.
+const CACHES: [&str; 2] = ["users", BY_EMAIL];
+
 const READS: &str = "cachefront_reads_total";
 const LOADS: &str = "cachefront_loads_total";
 const REQUESTS: &str = "simulator_http_request_duration_seconds_bucket";
@@ -44,29 +49,61 @@ pub(super) enum Numbers {
     /// This process.
     Here,
     /// Another process, which serves `/metrics`.
-    There { http: reqwest::Client, url: String, token: Option<SecretString> },
+    There {
+        http: reqwest::Client,
+        url: String,
+        token: Option<SecretString>,
+        /// Those that the metrics came from.
+        own: Processes,
+        /// Those that all responses came from: a balancer that gives each connection to the next process may give all requests for
+        /// metrics to the same one.
+        all: Arc<Processes>,
+    },
 }
 
 impl Numbers {
     /// Reads the metrics of the API that the settings name.
-    pub(super) fn of_api(settings: &Settings) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap_or_default();
-        Self::There { http, url: format!("{}/metrics", settings.api_url), token: settings.client_token().cloned() }
+    pub(super) fn of_api(settings: &Settings, all: Arc<Processes>) -> Self {
+        // Each request on a connection of its own, so that every process behind the address is heard of.
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).pool_max_idle_per_host(0);
+        Self::There {
+            http: http.build().unwrap_or_default(),
+            url: format!("{}/metrics", settings.api_url),
+            token: settings.client_token().cloned(),
+            own: Processes::default(),
+            all,
+        }
     }
 
-    /// Returns the metrics in Prometheus's text format, `None` if the API does not return them in time.
+    /// Returns the metrics in Prometheus's text format, `None` if the API does not return them in time, or if more than one process
+    /// does: each counts its own.
     pub(super) async fn text(&self, api: &Api) -> Option<String> {
         match self {
             Self::Here => Some(api.metrics.render()),
-            Self::There { http, url, token } => {
+            Self::There { http, url, token, own, all } => {
                 let request = http.get(url);
                 let request = match token {
                     Some(token) => request.bearer_auth(token.expose_secret()),
                     None => request,
                 };
-                request.send().await.ok()?.error_for_status().ok()?.text().await.ok()
+                let response = request.send().await.ok()?.error_for_status().ok()?;
+                all.note(response.headers());
+                let heard = own.note(response.headers());
+                // Counters of another process are not compared with those of the one before.
+                response.text().await.ok().filter(|_| heard == Heard::Same && all.several().is_none())
             }
         }
+    }
+}
+
+impl Numbers {
+    /// Returns why nothing is measured although the API responds; `None` if it is.
+    pub(super) fn not_measured(&self) -> Option<String> {
+        let Self::There { all, .. } = self else { return None };
+        let count = all.several()?;
+        Some(format!(
+            "Not measured: {count} processes respond at the address of the API, and each counts its own requests. Prometheus adds them up."
+        ))
     }
 }
 
@@ -209,6 +246,9 @@ impl Counters {
         for line in text.lines() {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
             let Ok(value) = value.parse::<f64>() else { continue };
+            if label(series, "cache").is_some_and(|cache| !CACHES.contains(&cache)) {
+                continue;
+            }
             if series.starts_with(READS) {
                 counters.reads += value;
                 if ["local", "shared"].iter().any(|tier| label(series, "outcome") == Some(*tier)) {
@@ -300,6 +340,19 @@ mod tests {
         let sample = Counters::read(text).since(&Counters::default(), 2.0);
         assert_eq!((sample.hit, sample.loads, sample.reads), (Some(75.0), Some(1.0), Some(4.0)));
         assert_eq!((sample.p50, sample.lag99), (None, None));
+    }
+
+    #[test]
+    fn the_caches_of_a_sweep_are_not_the_apis_own() {
+        let line = |cache: &str, outcome: &str, count: u64| {
+            format!(
+                "cachefront_reads_total{{cache=\"{cache}\",outcome=\"{outcome}\"}} {count}\ncachefront_loads_total{{cache=\"{cache}\",outcome=\"value\"}} {count}\n"
+            )
+        };
+        let own = line("users", "local", 6) + &line("users_by_email", "miss", 2);
+        let others = line("users_ttl", "local", 900) + &line("users_revalidating", "miss", 900);
+        let sample = Counters::read(&(own + &others)).since(&Counters::default(), 1.0);
+        assert_eq!((sample.hit, sample.loads, sample.reads), (Some(75.0), Some(8.0), Some(8.0)));
     }
 
     #[test]

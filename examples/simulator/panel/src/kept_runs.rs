@@ -11,7 +11,7 @@ use simulator_access::Session;
 use super::archive::{Listing, Place};
 use super::login::CurrentUser;
 use super::outcome::{done, noted_of};
-use super::pages::runs_page;
+use super::pages::{runs_page, without_run};
 use super::panel::Panel;
 use super::reply::refused;
 use super::view::{compare, kept};
@@ -46,7 +46,7 @@ pub(super) async fn run(
     let listing = listing(&panel).await;
     match listing.find(&id) {
         Some(run) => runs_page(&panel, &reader, |context| kept::one(context, run)).await.into_response(),
-        None => missing(&panel, &reader, "This run is not kept any more.").await,
+        None => missing(&panel, &reader, "This run is not kept.").await,
     }
 }
 
@@ -66,12 +66,12 @@ pub(super) async fn comparison(
         (Some(first), Some(second)) => {
             runs_page(&panel, &reader, |_| compare::compare(first, second)).await.into_response()
         }
-        _ => missing(&panel, &reader, "One of the two measurements is not kept any more, or none was chosen.").await,
+        _ => missing(&panel, &reader, "One of the two measurements is not kept, or none was chosen.").await,
     }
 }
 
 async fn missing(panel: &Panel, reader: &Session, why: &str) -> Response {
-    let page = runs_page(panel, reader, |_| kept::missing(why)).await;
+    let page = without_run(panel, reader, kept::missing(why)).await;
     (StatusCode::NOT_FOUND, page).into_response()
 }
 

@@ -31,6 +31,7 @@ mod pages;
 mod panel;
 mod past;
 mod peer;
+mod processes;
 mod query;
 mod race;
 mod recorder;
@@ -41,6 +42,7 @@ mod results;
 mod rows;
 mod runs;
 mod scrub;
+mod seats;
 mod servers;
 mod stream;
 mod sweep;
@@ -70,9 +72,11 @@ use self::listing::Listing;
 use self::live::Live;
 use self::panel::Panel;
 use self::peer::Peer;
+use self::processes::Processes;
 use self::refusals::Refusals;
 use self::rows::RowCache;
 use self::runs::Runs;
+use self::seats::Seats;
 use self::servers::ServersSeen;
 use self::tour::Tour;
 
@@ -93,7 +97,8 @@ impl Ui {
     /// serves the API.
     pub fn new(api: Arc<Api>, database: Arc<dyn Database>, hint: String, settings: &Settings, serves: bool) -> Self {
         // A process that serves the API measures its own reads; a panel alone requests the API's metrics.
-        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings) };
+        let processes = Arc::<Processes>::default();
+        let numbers = if serves { Numbers::Here } else { Numbers::of_api(settings, Arc::clone(&processes)) };
         let runs = Runs::new(settings);
         let metrics = guard::metrics_page(Arc::clone(&api));
         let (experiment, sweep) = (runs.experiment.clone(), runs.sweep.clone());
@@ -107,12 +112,12 @@ impl Ui {
             runs,
             archive: Archive::new(settings.runs.clone()),
             numbers,
-            peer: (!serves).then(|| Peer::new(settings)),
+            peer: (!serves).then(|| Peer::new(settings, processes)),
             listing: Listing::default(),
             servers_seen: Arc::new(ServersSeen::default()),
             limits: Limits::default(),
             refusals: Refusals::default(),
-            tabs: simulator_api::stream_permits(),
+            seats: Seats::default(),
             races: Worlds::new(RaceSettings::default()),
             read_only: settings.ui_read_only,
             api,
@@ -121,6 +126,9 @@ impl Ui {
         tokio::spawn(refresh::sample_on(Arc::clone(&panel)));
         tokio::spawn(recorder::write(Arc::clone(&panel)));
         let kept = tokio::spawn(keeper::keep(Arc::clone(&panel)));
+        // A run that a killed process has left.
+        experiment.take_back();
+        sweep.take_back();
         let pages = pages()
             .with_state(Arc::clone(&panel))
             .layer(middleware::from_fn_with_state(Arc::clone(&panel), limit::bound))

@@ -16,7 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, html};
 use serde::Deserialize;
-use simulator_access::{Denied, Session};
+use simulator_access::{Denied, Session, is_own_origin};
 use simulator_api::read_body;
 use simulator_model::credentials::Role;
 
@@ -108,10 +108,12 @@ fn shared_page(next: &str) -> Option<&str> {
 
 /// Records in the audit list that a request of a logged-in user was refused.
 async fn note_refusal(panel: &Panel, session: &Session, path: &str, denied: Denied) {
-    let Some(left_out) = panel.refusals.admit(Instant::now()) else { return };
-    let more =
-        if left_out > 0 { format!(" ({left_out} more were refused before and not noted)") } else { String::new() };
-    panel.api.access.audit(&session.name, &format!("POST {path}"), &format!("refused: {}{more}", denied.words())).await;
+    let Some(left_out) = panel.refusals.admit(&session.name, Instant::now()) else { return };
+    let access = &panel.api.access;
+    if left_out > 0 {
+        access.audit_times(&session.name, "POST, too often to be noted one by one", "refused", left_out).await;
+    }
+    access.audit(&session.name, &format!("POST {path}"), &format!("refused: {}", denied.words())).await;
 }
 
 /// Reads the whole body, within its limits, before a request is handled.
@@ -161,8 +163,13 @@ pub(super) fn form(State(panel): State<Arc<Panel>>, Query(then): Query<Then>, he
 pub(super) async fn submit(
     State(panel): State<Arc<Panel>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     Form(given): Form<Credentials>,
 ) -> Response {
+    // Else another site could log its visitors in to an account of its choice.
+    if !is_own_origin(&headers) {
+        return page(StatusCode::FORBIDDEN, &Denied::Forged.words(), None);
+    }
     match panel.api.access.login(given.name.trim(), &given.password, from.ip()).await {
         Ok((_, cookie)) => {
             let mut response = Redirect::to(shared_page(&given.next).unwrap_or("/")).into_response();

@@ -184,6 +184,7 @@ mod tests {
             who: who.into(),
             what: what.into(),
             result: result.into(),
+            times: 1,
         };
         let row = ModeRow { mode: Mode::Ttl, changed_at: at("10.000001"), version: 2 };
         let audit = [

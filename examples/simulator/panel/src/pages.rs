@@ -71,10 +71,17 @@ pub(super) async fn runs_page(
     reader: &Session,
     content: impl FnOnce(&PageContext<'_>) -> Markup + Send,
 ) -> Markup {
+    on_runs(panel, reader, |context| view::whole_runs(context, content(context))).await
+}
+
+/// Renders the page that says why there is no such run.
+pub(super) async fn without_run(panel: &Panel, reader: &Session, content: Markup) -> Markup {
+    on_runs(panel, reader, |context| view::without_run(context, content)).await
+}
+
+async fn on_runs(panel: &Panel, reader: &Session, whole: impl FnOnce(&PageContext<'_>) -> Markup + Send) -> Markup {
     refresh::fresh(panel).await;
     let wanted = QueryParameters::default();
     let gathered = PageData::of(panel, Tab::Runs, reader, &wanted).await;
-    let context = PageContext::of(panel, Tab::Runs, reader, &wanted, &gathered);
-    let content = content(&context);
-    view::whole_runs(&context, content)
+    whole(&PageContext::of(panel, Tab::Runs, reader, &wanted, &gathered))
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use simulator_api::Api;
 use simulator_model::domain::Database;
 use simulator_race::Worlds;
-use tokio::sync::Semaphore;
 
 use super::archive::Archive;
 use super::gauges::Numbers;
@@ -17,6 +16,7 @@ use super::peer::Peer;
 use super::refusals::Refusals;
 use super::rows::RowCache;
 use super::runs::Runs;
+use super::seats::Seats;
 use super::servers::ServersSeen;
 use super::tour::Tour;
 
@@ -44,8 +44,8 @@ pub(crate) struct Panel {
     pub(crate) servers_seen: Arc<ServersSeen>,
     pub(crate) limits: Limits,
     pub(crate) refusals: Refusals,
-    /// Permits for tabs that follow the panel; the API's clients have their own.
-    pub(crate) tabs: Arc<Semaphore>,
+    /// The tabs that follow the panel; the API's clients are counted apart.
+    pub(crate) seats: Seats,
     /// The races that viewers play.
     pub(crate) races: Worlds,
     /// True if no user may change anything through this panel.

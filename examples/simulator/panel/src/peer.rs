@@ -1,14 +1,15 @@
 //! The API of other processes, for a panel that runs alone: only they can check what they hold in their own memory.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use simulator_cli::{ExposeSecret, SecretString};
-use simulator_model::inspector::Consistency;
+use simulator_model::inspector::{Consistency, Verdict};
 use simulator_model::settings::Settings;
 use tokio::time::Instant;
 
 use super::moment::AGE_MAX;
+use super::processes::Processes;
 
 /// Time limit of a request to the API.
 const ANSWER_MAX: Duration = Duration::from_millis(800);
@@ -19,15 +20,24 @@ pub(super) struct Peer {
     http: reqwest::Client,
     url: String,
     token: Option<SecretString>,
+    /// Those that all responses came from, also those of the metrics.
+    processes: Arc<Processes>,
     /// The time of the last reported pass by the API's clock, and when it was first received.
     newest: Mutex<Option<(String, Instant)>>,
 }
 
 impl Peer {
     /// The API that the settings name.
-    pub(super) fn new(settings: &Settings) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build().unwrap_or_default();
-        Self { http, url: settings.api_url.clone(), token: settings.client_token().cloned(), newest: Mutex::new(None) }
+    pub(super) fn new(settings: &Settings, processes: Arc<Processes>) -> Self {
+        // Each request on a connection of its own, so that every process behind the address is heard of.
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).pool_max_idle_per_host(0);
+        Self {
+            http: http.build().unwrap_or_default(),
+            url: settings.api_url.clone(),
+            token: settings.client_token().cloned(),
+            processes,
+            newest: Mutex::new(None),
+        }
     }
 
     /// Returns the outcome of the API's last pass.
@@ -43,10 +53,20 @@ impl Peer {
         };
         let unknown = "what its processes hold themselves is not known";
         let answer = request.send().await.map_err(|_| format!("The API at {url} does not respond: {unknown}."))?;
+        self.processes.note(answer.headers());
         match answer.status() {
             status if status.is_success() => {
                 let said: Consistency =
                     answer.json().await.map_err(|_| format!("The API at {url} is of another version: {unknown}."))?;
+                // A stale entry of one process is proof, whatever the others hold.
+                if let Some(count) = self.processes.several()
+                    && said.verdict != Verdict::Stale
+                {
+                    return Err(format!(
+                        "{count} processes respond as the API at {url}, and each compares only what it holds itself: not measured. \
+                         GET /consistency of each tells."
+                    ));
+                }
                 match self.is_new(&said.as_of) {
                     true => Ok(said),
                     false => Err(format!("The API at {url} has not compared for some time: {unknown}.")),

@@ -1,16 +1,19 @@
-//! Limits the refusals in the audit list, so that they do not push everything else out of it.
+//! Limits how often refusals are written to the audit list, for each account.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Maximum number of refusals recorded per window. The others are counted and reported with the next recorded one.
+/// Maximum number of refusals of an account recorded per window: each is a write to the database. The others are counted and
+/// reported with the next recorded one.
 const NOTED_MAX: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts refusals.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    window: Mutex<Window>,
+    /// By account, of which there are three.
+    windows: Mutex<BTreeMap<String, Window>>,
 }
 
 #[derive(Debug, Default)]
@@ -21,9 +24,10 @@ struct Window {
 }
 
 impl Refusals {
-    /// Returns the number of refusals left out since the last recorded one, `None` if this one is to be left out, too.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
-        let mut window = self.window.lock().ok()?;
+    /// Returns the number of the account's refusals left out since the last recorded one, `None` if this one is to be left out, too.
+    pub(super) fn admit(&self, account: &str, now: Instant) -> Option<u64> {
+        let mut windows = self.windows.lock().ok()?;
+        let window = windows.entry(account.to_owned()).or_default();
         if window.began.is_none_or(|began| now.duration_since(began) >= WINDOW) {
             (window.began, window.noted) = (Some(now), 0);
         }
@@ -44,9 +48,10 @@ mod tests {
     fn a_flood_is_counted_and_reported_with_the_next_one() {
         let refusals = Refusals::default();
         let begun = Instant::now();
-        let noted = (0..50).filter(|_| refusals.admit(begun) == Some(0)).count();
+        let noted = (0..50).filter(|_| refusals.admit("viewer", begun) == Some(0)).count();
         assert_eq!(noted, 20);
-        assert_eq!(refusals.admit(begun + WINDOW), Some(30));
-        assert_eq!(refusals.admit(begun + WINDOW), Some(0));
+        assert_eq!(refusals.admit("operator", begun), Some(0), "another account");
+        assert_eq!(refusals.admit("viewer", begun + WINDOW), Some(30));
+        assert_eq!(refusals.admit("viewer", begun + WINDOW), Some(0));
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Figures {
     pub(super) hit_ratio: Option<f64>,
     pub(super) stale: u64,
     pub(super) stale_late: u64,
+    /// How long the probe saw a row stale; absent in results of earlier versions.
+    #[serde(default)]
+    pub(super) window_max_ms: Option<f64>,
     pub(super) errors: u64,
     pub(super) dropped: u64,
 }
@@ -65,6 +68,7 @@ pub(super) struct KeptLoad {
 impl KeptLoad {
     pub(super) fn of(result: &LoadResult) -> Self {
         let latency = Some(result.latency.all).filter(|latency| latency.count > 0);
+        let windows = Some(&result.freshness.windows).filter(|windows| windows.count > 0);
         let goal = |judged: &loadgen::load::threshold::Judged| Goal {
             goal: judged.threshold.to_string(),
             met: judged.met,
@@ -79,8 +83,9 @@ impl KeptLoad {
                 p50_ms: latency.map(|latency| latency.p50_ms),
                 p99_ms: latency.map(|latency| latency.p99_ms),
                 hit_ratio: result.cache.hit_ratio,
-                stale: result.freshness.stale,
-                stale_late: result.freshness.late,
+                stale: result.freshness.load.stale,
+                stale_late: result.freshness.load.late,
+                window_max_ms: windows.map(|windows| windows.max_ms),
                 errors: result.requests.failed,
                 dropped: result.requests.dropped,
             },

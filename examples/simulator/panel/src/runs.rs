@@ -38,7 +38,9 @@ pub(super) struct Runs {
 impl Runs {
     pub(super) fn new(settings: &Settings) -> Self {
         let token: Option<SecretString> = settings.client_token().cloned();
-        let load = LoadControl::new(Target { url: settings.api_url.clone(), token });
+        // The rows are of no use to people, and would push their own out of sight.
+        let load = LoadControl::new(Target { url: settings.api_url.clone(), token }).removing_rows();
+        let load = load.noting_in(&settings.runs.unfinished);
         Self {
             experiment: ExperimentControl::new(&load),
             sweep: SweepControl::new(&load),

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use simulator_access::Session;
 use simulator_model::events::Event;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::charted::Charted;
@@ -27,7 +27,7 @@ use super::moment::{AGE_MAX, Moment};
 use super::page_data::PageData;
 use super::panel::Panel;
 use super::query::QueryParameters;
-use super::reply::too_many;
+use super::seats::{Full, Seat};
 use super::tab::Tab;
 use super::view::{self, PageContext};
 
@@ -57,8 +57,8 @@ pub(super) fn live(
     Query(Asked { tab, since }): Query<Asked>,
     Query(wanted): Query<QueryParameters>,
 ) -> Ready<Result<Sse<impl Stream<Item = Sent>>, Response>> {
-    let permit = Arc::clone(&panel.tabs).try_acquire_owned();
-    ready(permit.map_err(|_| too_many("Too many tabs follow at once: close some.")).map(|permit| {
+    let seat = panel.seats.take(&reader);
+    ready(seat.map_err(Full::response).map(|seat| {
         let mut moments = panel.live.follow();
         // The existing snapshot is sent immediately.
         moments.mark_changed();
@@ -82,7 +82,7 @@ pub(super) fn live(
             charted: Charted::since(since),
             flowing: 0,
             waiting: VecDeque::new(),
-            _permit: permit,
+            _seat: seat,
         };
         Sse::new(stream::unfold(follower, Follower::step))
     }))
@@ -110,7 +110,7 @@ struct Follower {
     flowing: usize,
     /// Events to send, in this order.
     waiting: VecDeque<SseEvent>,
-    _permit: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Follower {

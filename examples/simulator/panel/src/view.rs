@@ -52,6 +52,13 @@ pub(super) fn whole_runs(context: &PageContext<'_>, content: Markup) -> Markup {
     frame::whole(context, &parts)
 }
 
+/// Renders a page that says why there is no such run.
+pub(super) fn without_run(context: &PageContext<'_>, content: Markup) -> Markup {
+    let mut parts = parts(context);
+    parts.push((frame::INSTEAD, content));
+    frame::whole(context, &parts)
+}
+
 /// Renders the parts of a page, by name.
 pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     let mut parts = vec![
@@ -68,6 +75,7 @@ pub(super) fn parts(context: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
             ("load", load::load(context)),
             ("experiment", load::experiment(context)),
             ("events", events::events(context)),
+            ("unmeasured", charts::unmeasured(context)),
         ]),
         Tab::Servers => parts.push(("servers", servers::servers(context))),
         Tab::Cache => parts.push(("cache", cache::cache(context))),

@@ -1,12 +1,12 @@
 //! The handle to start, stop and watch experiments.
 
-use super::outcome::{ExperimentProgress, ExperimentResult};
-use super::run;
+use super::outcome::ExperimentRun;
+use super::run::{self, millis};
 use crate::load::{LoadPlan, StartError};
-use crate::modes_control::{ModesControl, ModesPhase, ModesProgress};
+use crate::modes_control::ModesControl;
 
 /// Starts and stops experiments.
-pub type ExperimentControl = ModesControl<ExperimentProgress>;
+pub type ExperimentControl = ModesControl<ExperimentRun>;
 
 impl ExperimentControl {
     /// Starts an experiment and returns immediately. Each side takes the length of the plan: 30 s by default, 90 s in
@@ -16,47 +16,12 @@ impl ExperimentControl {
     /// [`StartError`]. Later failures are reported through [`watch`](ModesControl::watch).
     pub fn start(&self, plan: LoadPlan) -> Result<(), StartError> {
         plan.check().map_err(StartError::Invalid)?;
-        let begin = |progress: &mut ExperimentProgress| {
-            let (run, phase) = (progress.run + 1, ModesPhase::Switching);
-            *progress = ExperimentProgress { run, phase, side: Some("ttl"), ..ExperimentProgress::default() };
-        };
-        self.start_work("experiment", begin, |target, stop, progress| async move {
-            run::run(target, plan, &stop, &progress).await
-        })
-    }
-}
-
-impl ModesProgress for ExperimentProgress {
-    type Result = ExperimentResult;
-
-    fn phase(&self) -> ModesPhase {
-        self.phase
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        self.elapsed_ms
-    }
-
-    fn line(&self) -> String {
-        let side = self.side.unwrap_or("-");
-        match self.phase {
-            ModesPhase::Running => format!("{side}: {}", self.load.line()),
-            ModesPhase::Restoring => "putting the mode back".to_owned(),
-            _ => format!("{side}: switching the mode"),
-        }
-    }
-
-    fn message(&self) -> Option<&str> {
-        self.message.as_deref()
-    }
-
-    fn end(&mut self, phase: ModesPhase, message: Option<String>) {
-        (self.phase, self.message, self.left_ms, self.side) = (phase, message, 0, None);
-    }
-
-    fn note(&mut self, result: &ExperimentResult) -> Result<(), String> {
-        self.verdict = Some(result.verdict.clone());
-        result.restored.clone().map(drop)
+        let (run, left_ms) = (ExperimentRun { side: Some("ttl") }, millis(plan.length() * 3));
+        self.start_work(
+            run,
+            left_ms,
+            |site, stop, progress| async move { run::run(site, plan, &stop, &progress).await },
+        )
     }
 }
 

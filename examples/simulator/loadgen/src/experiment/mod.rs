@@ -36,7 +36,7 @@ pub async fn run(target: Target, flags: &ExperimentFlags) -> Result<ExitCode, Cl
     let load = LoadControl::new(target);
     let control = ExperimentControl::new(&load);
     control.start(plan).map_err(|error| CliError::new(error.to_string()))?;
-    let result = control.follow("experiment").await?;
+    let result = control.follow().await?;
     flags.output.save(&*result, &summary::text(&result), || report::page(&result), None)?;
     if let Err(why) = &result.restored {
         return Err(CliError::new(why.clone()));

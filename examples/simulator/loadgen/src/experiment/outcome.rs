@@ -1,29 +1,33 @@
-//! The result of an experiment: its sides, compared.
+//! The progress of an experiment, and its result: its sides, compared.
 
 use serde::Serialize;
 
 use super::options::options;
 use crate::load::report::frame::span;
-use crate::load::{BuiltWith, LoadPlan, LoadProgress, LoadResult, Setup};
-use crate::modes_control::ModesPhase;
+use crate::load::{BuiltWith, LoadPlan, LoadResult, Setup};
+use crate::modes_control::{ModesProgress, ModesRun};
+
+/// The side of an experiment that is measured: `ttl` first, then `swr`, then `cdc`; `None` before the first one.
+#[derive(Clone, Debug, Default)]
+pub struct ExperimentRun {
+    pub side: Option<&'static str>,
+}
 
 /// A snapshot of an experiment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ExperimentProgress {
-    /// Number of the experiment in this process, from 1; 0 before the first.
-    pub run: u64,
-    pub phase: ModesPhase,
-    /// The side being measured: `ttl` first, then `swr`, then `cdc`.
-    pub side: Option<&'static str>,
-    pub elapsed_ms: u64,
-    /// Time until the end of all sides, not counting mode switches.
-    pub left_ms: u64,
-    /// Progress of the current side's load.
-    pub load: LoadProgress,
-    /// `None` until the end.
-    pub verdict: Option<String>,
-    /// Why it failed, or what the user has to do.
-    pub message: Option<String>,
+pub type ExperimentProgress = ModesProgress<ExperimentRun>;
+
+impl ModesRun for ExperimentRun {
+    type Result = ExperimentResult;
+
+    const KIND: &'static str = "experiment";
+
+    fn part(&self) -> String {
+        self.side.unwrap_or("-").to_owned()
+    }
+
+    fn restored(result: &ExperimentResult) -> &Result<String, String> {
+        &result.restored
+    }
 }
 
 /// One side of an experiment.
@@ -87,7 +91,8 @@ impl ExperimentResult {
     ) -> Self {
         let mut notes = notes([&ttl, &swr, &cdc]);
         let valid = notes.is_empty();
-        // Does not affect `valid`: the measurements are complete.
+        // These do not affect `valid`: what is compared was measured.
+        notes.extend([&ttl, &swr, &cdc].into_iter().filter_map(not_counted));
         notes.extend(restored.as_ref().err().cloned());
         Self {
             program: "cachefront simulator experiment",
@@ -146,7 +151,10 @@ fn verdict(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> String {
     };
     let probed = match after.probe.late {
         0 => String::new(),
-        late => format!(" (the probe saw the old value {late} times more than {:.0} ms after it)", after.grace_ms),
+        late => {
+            let times = if late == 1 { "once".to_owned() } else { format!("{late} times") };
+            format!(" (the probe saw the old value {times} more than {:.0} ms after it)", after.grace_ms)
+        }
     };
     let price = match (loads_per_second(ttl), loads_per_second(cdc)) {
         (Some(before), Some(after)) => {
@@ -200,6 +208,12 @@ fn compare(ttl: &LoadResult, swr: &LoadResult, cdc: &LoadResult) -> Vec<Compared
             Some(result.requests.failed as f64)
         }),
     ]
+}
+
+/// Says why the loads of a side were not measured.
+fn not_counted(side: &Side) -> Option<String> {
+    let why = side.result.cache.not_measured?;
+    Some(format!("{}: database loads were not measured: {why}.", side.name))
 }
 
 fn notes(sides: [&Side; 3]) -> Vec<String> {

@@ -87,7 +87,7 @@ fn headline(result: &ExperimentResult) -> (Tone, &'static str) {
     let (ttl, cdc) = (&result.ttl.result.freshness, &result.cdc.result.freshness);
     // A busy machine can cause a few stale reads in CDC mode, which does not compare to those of TTL mode.
     let is_rare = cdc.load.stale * 20 < ttl.load.stale;
-    match (result.valid, ttl.stale, cdc.late) {
+    match (result.valid, ttl.load.stale, cdc.load.late + cdc.probe.late) {
         (false, _, _) => (Tone::Warn, "Measured, with reservations"),
         (true, 0, 0) => (Tone::Plain, "No stale reads in either mode"),
         (true, 0, _) => (Tone::Bad, "Stale reads in CDC mode only"),

@@ -6,11 +6,12 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{ExperimentProgress, ExperimentResult, Side};
+use super::outcome::{ExperimentProgress, ExperimentResult, ExperimentRun, Side};
 use crate::load::progress::Phase;
-use crate::load::{LoadPlan, LoadProgress, Reads, Target};
+use crate::load::{LoadPlan, LoadProgress, Reads};
 use crate::modes::{Ended, Modes, with_modes};
-use crate::modes_control::ModesPhase;
+use crate::modes_control::{ModesPhase, ModesRun};
+use crate::unfinished::Site;
 
 const STOPPED: &str = "the experiment was stopped: all sides have to run to be compared";
 
@@ -19,7 +20,7 @@ const STOPPED: &str = "the experiment was stopped: all sides have to run to be c
 /// # Errors
 /// A line that says how the API failed, or that the experiment was stopped. The mode is restored in both cases.
 pub(super) async fn run(
-    target: Target,
+    site: Site,
     plan: LoadPlan,
     stop: &CancellationToken,
     progress: &watch::Sender<ExperimentProgress>,
@@ -27,7 +28,8 @@ pub(super) async fn run(
     let (of_run, progress_of_run) = (plan.clone(), progress.clone());
     let sides = |modes| async move { Run { modes, plan: of_run, progress: progress_of_run }.sides().await };
     let restoring = || progress.send_modify(|progress| progress.phase = ModesPhase::Restoring);
-    let Ended { work, setup, restored } = with_modes(target, stop, STOPPED, sides, restoring).await?;
+    let Ended { work, setup, restored } =
+        with_modes(site, stop, ExperimentRun::KIND, STOPPED, sides, restoring).await?;
     Ok(ExperimentResult::new(plan, work, setup, restored))
 }
 
@@ -53,7 +55,7 @@ impl Run {
     async fn side(&self, spec: SideSpec, done: u32) -> Result<Side, CliError> {
         let (name, mode, reads) = spec;
         self.progress.send_modify(|progress| {
-            (progress.phase, progress.side) = (ModesPhase::Switching, Some(name));
+            (progress.phase, progress.run.side) = (ModesPhase::Switching, Some(name));
             progress.left_ms = millis(self.length() * (3 - done));
         });
         let in_force = self.modes.enter(name, mode).await?;
@@ -78,6 +80,6 @@ impl Run {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simulator_cli::{CliError, ExposeSecret, SecretString, root_cause};
 
@@ -73,7 +75,7 @@ pub struct ReadAnswer {
 }
 
 /// The mode in force, and its version, which every change increments.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModeView {
     pub mode: String,
     pub version: u64,
@@ -86,6 +88,26 @@ pub struct Client {
     base: String,
     /// The query of every read.
     query: String,
+    processes: Arc<Processes>,
+}
+
+/// The header in which the API names the process that responds.
+const PROCESS: &str = "x-process";
+
+/// The processes that responses came from.
+#[derive(Debug, Default)]
+struct Processes {
+    first: OnceLock<HeaderValue>,
+    are_several: AtomicBool,
+}
+
+impl Processes {
+    fn note(&self, headers: &HeaderMap) {
+        let Some(process) = headers.get(PROCESS) else { return };
+        if self.first.get_or_init(|| process.clone()) != process {
+            self.are_several.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Client {
@@ -109,7 +131,7 @@ impl Client {
             .default_headers(headers)
             .build()
             .map_err(|error| CliError::new(root_cause(&error)))?;
-        Ok(Self { http, base: target.url.clone(), query: String::new() })
+        Ok(Self { http, base: target.url.clone(), query: String::new(), processes: Arc::default() })
     }
 
     /// Sends reads through the cache that `reads` names.
@@ -167,12 +189,18 @@ impl Client {
         self.json(self.http.post(format!("{}/users", self.base)).json(&user)).await
     }
 
-    /// Removes all rows whose addresses begin with `prefix`. Ignores errors: a row that remains is recognizable by its
-    /// address.
-    pub async fn remove_all(&self, prefix: &str) {
-        let rows = self.known(prefix).await.unwrap_or_default();
-        let removals = rows.values().map(|row| self.http.delete(format!("{}/users/{}", self.base, row.id)).send());
-        stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+    /// Removes all rows whose addresses begin with `prefix`. Returns false if some may remain: they are recognizable by their
+    /// addresses.
+    pub async fn remove_all(&self, prefix: &str) -> bool {
+        let Ok(rows) = self.known(prefix).await else { return false };
+        let removals = rows.values().map(|row| self.remove(row.id));
+        stream::iter(removals.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).all(async |removed| removed).await
+    }
+
+    /// Returns true if the row is not there any more.
+    async fn remove(&self, id: u64) -> bool {
+        let response = self.http.delete(format!("{}/users/{id}", self.base)).send().await;
+        response.is_ok_and(|response| response.status().is_success() || response.status() == StatusCode::NOT_FOUND)
     }
 
     /// Sends a request and decodes its response.
@@ -204,6 +232,7 @@ impl Client {
             name: Cow<'a, str>,
         }
         let response = self.http.get(format!("{}/users/{id}{}", self.base, self.query)).send().await.ok()?;
+        self.processes.note(response.headers());
         let (status, origin) = (response.status().as_u16(), origin(response.headers()));
         let body = response.bytes().await.ok()?;
         let name = serde_json::from_slice::<Named<'_>>(&body).ok().map(|user| user.name.into_owned());
@@ -273,9 +302,15 @@ impl Client {
         Ok(look.state)
     }
 
+    /// Returns true if reads and counters came from more than one process, so that the counters are not those of the reads.
+    pub(super) fn saw_several_processes(&self) -> bool {
+        self.processes.are_several.load(Ordering::Relaxed)
+    }
+
     /// Returns the API's counters, or `None` if it does not expose them.
     pub(super) async fn counters(&self) -> Option<Counters> {
         let response = self.http.get(format!("{}/metrics", self.base)).send().await.ok()?.error_for_status().ok()?;
+        self.processes.note(response.headers());
         Some(Counters::parse(&response.text().await.ok()?))
     }
 }
@@ -377,6 +412,21 @@ mod tests {
         assert_eq!((of("HIT"), of("hit; tier=local"), of("hit-shared")), (Origin::Cache, Origin::Cache, Origin::Cache));
         assert_eq!((of("miss"), of("BYPASS"), of("?")), (Origin::Database, Origin::Database, Origin::Unknown));
         assert_eq!(origin(&HeaderMap::new()), Origin::Unknown);
+    }
+
+    #[test]
+    fn counters_of_one_process_are_not_those_of_the_reads_of_another() {
+        let processes = Processes::default();
+        let of = |process: &str| {
+            HeaderMap::from_iter([("x-process".parse().expect("a name"), process.parse().expect("a value"))])
+        };
+        for headers in [HeaderMap::new(), of("a"), of("a"), HeaderMap::new()] {
+            processes.note(&headers);
+            assert!(!processes.are_several.load(Ordering::Relaxed), "{headers:?}");
+        }
+        processes.note(&of("b"));
+        processes.note(&of("a"));
+        assert!(processes.are_several.load(Ordering::Relaxed));
     }
 
     #[test]

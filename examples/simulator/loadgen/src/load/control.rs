@@ -1,6 +1,7 @@
 //! The handle to start, stop and watch load, one run at a time.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use simulator_cli::CliError;
@@ -8,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Reads, Target};
-use super::engine::{self, Job};
+use super::engine::{self, Job, Leaves};
 use super::outcome::LoadResult;
 use super::plan::LoadPlan;
 use super::progress::{LoadProgress, Phase};
@@ -47,6 +48,8 @@ pub type Place = Arc<Semaphore>;
 #[derive(Clone, Debug)]
 pub struct LoadControl {
     target: Target,
+    leaves: Leaves,
+    note: Option<Arc<Path>>,
     place: Place,
     progress: watch::Sender<LoadProgress>,
     last: Arc<Mutex<Last>>,
@@ -64,10 +67,24 @@ impl LoadControl {
     pub fn new(target: Target) -> Self {
         Self {
             target,
+            leaves: Leaves::Rows,
+            note: None,
             place: Arc::new(Semaphore::new(1)),
             progress: watch::Sender::new(LoadProgress::default()),
             last: Arc::default(),
         }
+    }
+
+    /// Removes the rows of a run at its end.
+    #[must_use]
+    pub fn removing_rows(self) -> Self {
+        Self { leaves: Leaves::Nothing, ..self }
+    }
+
+    /// Notes in this file what a run that switches modes does, so that the next process takes it back if this one is killed.
+    #[must_use]
+    pub fn noting_in(self, note: &Path) -> Self {
+        Self { note: Some(note.into()), ..self }
     }
 
     /// Starts a run and returns immediately.
@@ -80,7 +97,7 @@ impl LoadControl {
         let permit = Arc::clone(&self.place).try_acquire_owned().map_err(|_| StartError::Busy)?;
         let stop = CancellationToken::new();
         let (target, prefix) = (self.target.clone(), PREFIX.to_owned());
-        let job = Job { target, plan, prefix, removes_rows: false, shown_within: None, reads: Reads::Plain };
+        let job = Job { target, plan, prefix, leaves: self.leaves, shown_within: None, reads: Reads::Plain };
         self.last().stop = stop.clone();
         // Set here so that a caller that reads the progress right after the start sees it.
         self.progress.send_modify(|progress| {
@@ -123,8 +140,13 @@ impl LoadControl {
     }
 
     /// Returns the API that requests are sent to.
-    pub fn target(&self) -> &Target {
+    pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Returns the file in which runs note what they do.
+    pub(crate) fn note(&self) -> Option<&Arc<Path>> {
+        self.note.as_ref()
     }
 
     /// Returns the permit that runs share with experiments.

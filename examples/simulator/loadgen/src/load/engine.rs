@@ -26,6 +26,11 @@ const TICK: Duration = Duration::from_millis(250);
 /// Ticks per second, the window of the achieved rate.
 const TICKS_PER_SECOND: usize = 4;
 
+/// Why nothing is known of the API's counters.
+const SEVERAL_PROCESSES: &str =
+    "more than one process of the API responded, each of which counts its own, or it was restarted";
+const NO_COUNTERS: &str = "the API does not report them";
+
 /// Number of timeline points over which the quantiles shown during a run are computed.
 const RECENT: usize = 5;
 
@@ -36,12 +41,21 @@ pub struct Job {
     pub plan: LoadPlan,
     /// Prefix of the addresses of the run's rows. Consecutive runs may share it, concurrent ones must not.
     pub prefix: String,
-    /// Whether to remove the rows at the end.
-    pub removes_rows: bool,
+    pub leaves: Leaves,
     /// Maximum wait until new rows can be read, because loads may read a replica that lags; `None` to begin at once.
     pub shown_within: Option<Duration>,
     /// Which of the API's caches reads go through.
     pub reads: Reads,
+}
+
+/// What is left of a run at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Its rows, which the next run uses again.
+    Rows,
+    Nothing,
+    /// Its rows if it was stopped: the caller removes them, after it has restored the mode.
+    RowsIfStopped,
 }
 
 /// Runs a job. Cancelling `stop` ends it early; the result then covers what was measured so far.
@@ -66,8 +80,12 @@ pub async fn run(
     let client = Client::new(&job.target, plan.request_timeout, plan.in_flight_max() + plan.probe.rows)?;
     let client = client.reading(job.reads);
     let result = with_rows(&client, job, stop, progress).await;
-    // A cancelled A/B run removes them itself, after it has restored the mode.
-    if job.removes_rows && !stop.is_cancelled() {
+    let removes = match job.leaves {
+        Leaves::Rows => false,
+        Leaves::Nothing => true,
+        Leaves::RowsIfStopped => !stop.is_cancelled(),
+    };
+    if removes {
         client.remove_all(&job.prefix).await;
     }
     result
@@ -136,6 +154,11 @@ async fn measure(
     while companions.join_next().await.is_some() {}
     let (started_at, first) = before.await.unwrap_or_default();
     let after = client.counters().await;
+    let counters = match (client.saw_several_processes(), first.zip(after)) {
+        (true, _) => Err(SEVERAL_PROCESSES),
+        (false, None) => Err(NO_COUNTERS),
+        (false, Some((first, after))) => after.since(&first).ok_or(SEVERAL_PROCESSES),
+    };
     let ran = field.measured(ended).min(plan.length());
     let schedule = Schedule::new(&plan.stages);
     let tally = field.tally();
@@ -144,7 +167,7 @@ async fn measure(
         stopped: stop.is_cancelled(),
         mode,
         setup,
-        counters: first.zip(after).and_then(|(first, after)| after.since(&first)),
+        counters,
         due: schedule.due_before(ran),
         wanted: wanted(&schedule, &tally),
         ran,
@@ -218,8 +241,8 @@ fn count(progress: &mut LoadProgress, tally: &Tally) {
     progress.dropped = tally.dropped;
     progress.in_flight = tally.sent.saturating_sub(tally.answered());
     progress.hit_ratio = tally.hit_ratio();
-    progress.stale_reads = tally.stale();
-    progress.stale_late = tally.stale_late();
+    progress.stale_reads = tally.reads_load.stale;
+    progress.stale_late = tally.reads_load.late;
     let windows = tally.all_windows();
     progress.windows = windows.len();
     progress.window_max_ms = (!windows.is_empty()).then(|| windows.max() as f64 / 1e3);
@@ -241,8 +264,8 @@ pub(super) fn close(progress: &mut LoadProgress, result: &LoadResult) {
     progress.errors = result.requests.failed;
     progress.dropped = result.requests.dropped;
     progress.hit_ratio = result.cache.hit_ratio;
-    progress.stale_reads = result.freshness.stale;
-    progress.stale_late = result.freshness.late;
+    progress.stale_reads = result.freshness.load.stale;
+    progress.stale_late = result.freshness.load.late;
     progress.windows = result.freshness.windows.count;
     progress.window_max_ms = Some(result.freshness.windows.max_ms).filter(|_| result.freshness.windows.count > 0);
     progress.verdict = Some(result.verdict.clone());

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 pub use built_with::{BuiltWith, Setup, lifetime};
 pub use client::{Client, ModeView, Reads, Row, Target};
 pub use control::{LoadControl, StartError, spawn};
-pub use engine::{Job, run as execute};
+pub use engine::{Job, Leaves, run as execute};
 pub use flags::{LoadFlags, PlanFlags};
 pub use outcome::LoadResult;
 pub use output::{OutputFlags, Shown, print, save_json};

@@ -70,6 +70,8 @@ pub struct CacheNumbers {
     pub hit_ratio_from: Option<&'static str>,
     /// Loads from the database during the measurement, by the API's counters.
     pub database_loads: Option<u64>,
+    /// Why `database_loads` was not measured.
+    pub not_measured: Option<&'static str>,
 }
 
 /// Judgements of reads, of the load or of the probe.
@@ -89,11 +91,9 @@ pub struct StaleReads {
 /// How long rows were stale.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Freshness {
-    /// Stale reads of load and probe.
-    pub stale: u64,
-    pub late: u64,
     pub grace_ms: f64,
     pub load: StaleReads,
+    /// Those of the probe, which reads a row that it has written until it is fresh: their number says nothing of the load.
     pub probe: StaleReads,
     /// Time from the response to a write to the first fresh read; for a row that was still stale at the end, the time
     /// until the end.
@@ -168,8 +168,8 @@ pub(super) struct Circumstances {
     pub(super) stopped: bool,
     pub(super) mode: Option<String>,
     pub(super) setup: Setup,
-    /// The API's counters over the measurement.
-    pub(super) counters: Option<Counters>,
+    /// The API's counters over the measurement, or why nothing is known of them.
+    pub(super) counters: Result<Counters, &'static str>,
     /// Number of requests that were due.
     pub(super) due: f64,
     /// Target rate at each point of the timeline.
@@ -212,7 +212,7 @@ impl LoadResult {
                 service: Quantiles::of(&tally.service),
             },
             histogram: counts(&all),
-            cache: cache_numbers(tally, around.counters.as_ref()),
+            cache: cache_numbers(tally, around.counters),
             freshness: freshness(plan, tally),
             timeline: timeline(tally, open.then_some(&around.wanted)),
         };
@@ -236,7 +236,6 @@ impl LoadResult {
         let (requests, fresh) = (&self.requests, &self.freshness);
         let latency = Some(&self.latency.all).filter(|all| all.count > 0);
         let window = Some(&fresh.windows).filter(|windows| windows.count > 0);
-        let judged = fresh.load.judged + fresh.probe.judged;
         match measure {
             Measure::P50 => plain(latency?.p50_ms),
             Measure::P90 => plain(latency?.p90_ms),
@@ -246,8 +245,8 @@ impl LoadResult {
             Measure::Max => plain(latency?.max_ms),
             Measure::Errors => of(requests.failed, requests.answered),
             Measure::Dropped => of(requests.dropped, requests.sent + requests.dropped),
-            Measure::Stale => of(fresh.stale, judged),
-            Measure::StaleLate => of(fresh.late, judged),
+            Measure::Stale => of(fresh.load.stale, fresh.load.judged),
+            Measure::StaleLate => of(fresh.load.late, fresh.load.judged),
             Measure::Hits => {
                 self.cache.hit_ratio.map(|ratio| Measured { value: ratio * 100.0, percent: Some(ratio * 100.0) })
             }
@@ -289,34 +288,40 @@ impl LoadResult {
     /// Returns the most important numbers as text.
     fn facts(&self) -> String {
         let fresh = &self.freshness;
-        let stale = match (fresh.load.stale, fresh.late) {
-            (0, 0) if fresh.stale > 0 => format!("no stale read of its own, {} of the probe's", fresh.stale),
-            (0, 0) => "no stale read".to_owned(),
+        let stale = match (fresh.load.stale, fresh.load.late) {
+            (0, _) => "no stale read".to_owned(),
             (stale, late) => format!(
                 "{stale} of {} reads stale, {} later than {:.0} ms after the write",
                 fresh.load.judged,
-                if late == 0 { "none".to_owned() } else { format!("{late} (with the probe's)") },
+                if late == 0 { "none".to_owned() } else { late.to_string() },
                 fresh.grace_ms
             ),
+        };
+        let probed = match fresh.probe.late {
+            0 => String::new(),
+            1 => ", and one late one of the probe".to_owned(),
+            late => format!(", and {late} late ones of the probe"),
         };
         let dropped = match self.requests.dropped {
             0 => String::new(),
             dropped => format!(", {dropped} dropped"),
         };
         format!(
-            "{:.0} responses a second over {:.0} s, 99 % of them within {:.1} ms, {} failed{dropped}, {stale}",
+            "{:.0} responses a second over {:.0} s, 99 % of them within {:.1} ms, {} failed{dropped}, {stale}{probed}",
             self.requests.rate, self.seconds, self.latency.all.p99_ms, self.requests.failed
         )
     }
 }
 
-fn cache_numbers(tally: &Tally, counters: Option<&Counters>) -> CacheNumbers {
+fn cache_numbers(tally: &Tally, counters: Result<Counters, &'static str>) -> CacheNumbers {
     let own = tally.hit_ratio();
+    let (counters, not_measured) = (counters.ok(), counters.err());
     let counted = counters.and_then(|counters| ratio(counters.hits, counters.reads));
     CacheNumbers {
         hit_ratio: own.or(counted),
         hit_ratio_from: own.map(|_| "responses").or(counted.map(|_| "counters")),
         database_loads: counters.map(|counters| counters.loads as u64),
+        not_measured,
     }
 }
 
@@ -330,8 +335,6 @@ fn freshness(plan: &LoadPlan, tally: &Tally) -> Freshness {
     };
     let windows = tally.all_windows();
     Freshness {
-        stale: tally.stale(),
-        late: tally.stale_late(),
         grace_ms: plan.grace.as_secs_f64() * 1e3,
         load: reads(&tally.reads_load),
         probe: reads(&tally.windows.reads),
@@ -365,6 +368,7 @@ fn timeline(tally: &Tally, wanted: Option<&Vec<f64>>) -> Vec<TimelinePoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::judge::Judgement;
 
     /// Returns the result of a run of two seconds with the outcomes that `see` adds.
     fn result(goals: &[&str], see: impl FnOnce(&mut Tally)) -> LoadResult {
@@ -378,7 +382,7 @@ mod tests {
             stopped: false,
             mode: None,
             setup: Setup::default(),
-            counters: None,
+            counters: Err("no API"),
             due: 0.0,
             wanted: Vec::new(),
         };
@@ -393,6 +397,18 @@ mod tests {
             assert_eq!(interval_s(&timeline(&tally, None)), interval, "{seconds} s");
         }
         assert_eq!(interval_s(&[]), 1.0);
+    }
+
+    #[test]
+    fn what_the_probe_reads_is_no_stale_read_of_the_load() {
+        let result = result(&["stale=0", "stale_late=0"], |tally| {
+            tally.reads_load.judged = 10;
+            tally.add_probe_read(Judgement::Stale(Duration::from_secs(3)));
+        });
+        assert!(result.goals.iter().all(|goal| goal.met), "{:?}", result.goals);
+        assert_eq!((result.freshness.load.stale, result.freshness.probe.late), (0, 1));
+        let sentence = &result.verdict.sentence;
+        assert!(sentence.contains("no stale read, and one late one of the probe"), "{sentence}");
     }
 
     #[test]

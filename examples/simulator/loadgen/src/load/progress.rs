@@ -69,7 +69,7 @@ pub struct LoadProgress {
     pub in_flight: u64,
     /// Share of reads served from a cache, 0 to 1; `None` if the API does not report it.
     pub hit_ratio: Option<f64>,
-    /// Reads that started after the response to a write and returned an older value.
+    /// Reads of the load that started after the response to a write and returned an older value.
     pub stale_reads: u64,
     /// Stale reads that started later than the grace period after the response.
     pub stale_late: u64,

@@ -65,7 +65,8 @@ fn row(name: &str, quantiles: &Quantiles) -> String {
 fn cache(result: &LoadResult) -> String {
     let mode = result.mode.as_deref().unwrap_or("unknown");
     let hits = result.cache.hit_ratio.map_or("not reported".to_owned(), |ratio| format!("{:.2} %", ratio * 100.0));
-    let loads = result.cache.database_loads.map_or("not reported".to_owned(), |loads| loads.to_string());
+    let not_measured = || format!("not measured: {}", result.cache.not_measured.unwrap_or("unknown"));
+    let loads = result.cache.database_loads.map_or_else(not_measured, |loads| loads.to_string());
     format!("mode {mode}  hits {hits}  loads from the database {loads}")
 }
 
@@ -77,11 +78,12 @@ fn freshness(result: &LoadResult) -> String {
         open => format!(", {open} still stale at the end"),
     };
     format!(
-        "stale reads {}, and {} of the probe's (later than {:.0} ms: {})  windows {}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms{open}",
+        "stale reads {} (later than {:.0} ms: {}), the probe's {} ({})  windows {}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms{open}",
         fresh.load.stale,
-        fresh.stale - fresh.load.stale,
         fresh.grace_ms,
-        fresh.late,
+        fresh.load.late,
+        fresh.probe.stale,
+        fresh.probe.late,
         windows.count,
         windows.p50_ms,
         windows.p99_ms,

@@ -206,16 +206,6 @@ impl Tally {
         self.reads.len() + self.writes.len()
     }
 
-    /// Returns the stale reads of load and probe.
-    pub(super) fn stale(&self) -> u64 {
-        self.reads_load.stale + self.windows.reads.stale
-    }
-
-    /// Returns the stale reads of load and probe beyond the grace period.
-    pub(super) fn stale_late(&self) -> u64 {
-        self.reads_load.late + self.windows.reads.late
-    }
-
     /// Returns the share of the load's reads that were served from a cache; `None` if the API does not report it.
     pub(super) fn hit_ratio(&self) -> Option<f64> {
         ratio(self.cached.len() as f64, (self.cached.len() + self.loaded.len()) as f64)
@@ -324,7 +314,10 @@ mod tests {
         let [first, second] = &tally.points[..] else { panic!("two points") };
         assert_eq!((first.answered, first.errors, second.errors, second.dropped), (1, 0, 2, 1));
         assert_eq!((tally.errors, tally.dropped, tally.answered()), (2, 1, 3));
-        assert_eq!((tally.stale(), tally.stale_late(), tally.hit_ratio()), (3, 1, Some(1.0)));
+        assert_eq!((tally.reads_load.stale, tally.reads_load.late, tally.hit_ratio()), (3, 1, Some(1.0)));
+        // What the probe reads until a row is fresh is not of the load.
+        tally.add_probe_read(Judgement::Stale(Duration::from_secs(1)));
+        assert_eq!((tally.reads_load.stale, tally.windows.reads.stale), (3, 1));
         assert!(Quantiles::of(&tally.all()).max_ms >= 1_500.0);
     }
 

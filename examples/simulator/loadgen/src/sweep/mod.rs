@@ -37,7 +37,7 @@ pub async fn run(target: Target, flags: &SweepFlags, length_max: Duration) -> Re
     let load = LoadControl::new(target);
     let control = SweepControl::new(&load);
     control.start(plan, length_max).map_err(|error| CliError::new(error.to_string()))?;
-    let result = control.follow("sweep").await?;
+    let result = control.follow().await?;
     flags.save(&result.record(), &summary::text(&result))?;
     if let Err(why) = &result.restored {
         return Err(CliError::new(why.clone()));

@@ -4,28 +4,48 @@ use std::time::Duration;
 
 use super::plan::SweepPlan;
 use crate::load::report::frame::span;
-use crate::load::{LoadProgress, Setup, lifetime};
+use crate::load::{Setup, lifetime};
 use crate::modes::Ended;
-use crate::modes_control::ModesPhase;
+use crate::modes_control::{ModesProgress, ModesRun};
 use crate::record::{Measurement, RunKind, RunRecord};
 
-/// A snapshot of a sweep.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SweepProgress {
-    pub phase: ModesPhase,
-    /// Number of the measurement, from 1, and how many there are.
+/// The measurement of a sweep that is made.
+#[derive(Clone, Debug, Default)]
+pub struct SweepRun {
+    /// Its number, from 1, and how many there are.
     pub part: (u64, u64),
     /// What is measured, such as `TTL 5 s, seed 43`.
     pub name: String,
-    pub elapsed_ms: u64,
-    /// Time until the end of all measurements, not counting mode switches.
-    pub left_ms: u64,
-    /// Progress of the current measurement.
-    pub load: LoadProgress,
-    /// Start of the last finished sweep, as in its record.
-    pub finished_at: Option<String>,
-    /// Why it failed, or what the user has to do.
-    pub message: Option<String>,
+}
+
+/// A snapshot of a sweep.
+pub type SweepProgress = ModesProgress<SweepRun>;
+
+impl ModesRun for SweepRun {
+    type Result = SweepResult;
+
+    const KIND: &'static str = "sweep";
+
+    fn part(&self) -> String {
+        let (part, parts) = self.part;
+        format!("{part}/{parts} {}", self.name)
+    }
+
+    fn restored(result: &SweepResult) -> &Result<String, String> {
+        &result.restored
+    }
+}
+
+/// What the measurements of a sweep came to.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// Start of the first measurement.
+    pub(super) started_at: String,
+    pub(super) parts: Vec<Measurement>,
+    /// Reservations about the mode.
+    pub(super) disturbed: Vec<String>,
+    /// Why the loads of a measurement were not counted.
+    pub(super) not_counted: Option<&'static str>,
 }
 
 /// The complete result of a sweep.
@@ -64,11 +84,11 @@ pub fn spread(
 }
 
 impl SweepResult {
-    /// `ended` has the start of the first measurement, the measurements, and reservations about the mode.
-    pub(super) fn new(plan: SweepPlan, ended: Ended<(String, Vec<Measurement>, Vec<String>)>) -> Self {
-        let Ended { work: (started_at, parts, mut notes), setup, restored } = ended;
+    pub(super) fn new(plan: SweepPlan, ended: Ended<Measured>) -> Self {
+        let Ended { work: Measured { started_at, parts, disturbed: mut notes, not_counted }, setup, restored } = ended;
         notes.extend(parts.iter().flat_map(reservations));
         let valid = notes.is_empty();
+        notes.extend(not_counted.map(|why| format!("Database reads were not measured everywhere: {why}.")));
         notes.extend(restored.as_ref().err().cloned());
         notes.extend(unexpired(&plan));
         let verdict = verdict(&plan, &parts);

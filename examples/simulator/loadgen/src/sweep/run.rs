@@ -6,13 +6,14 @@ use simulator_cli::CliError;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::{SweepProgress, SweepResult, millis, name};
+use super::outcome::{Measured, SweepProgress, SweepResult, SweepRun, millis, name};
 use super::plan::SweepPlan;
 use crate::load::progress::Phase;
-use crate::load::{LoadProgress, Reads, Target};
+use crate::load::{LoadProgress, Reads};
 use crate::modes::{Modes, with_modes};
-use crate::modes_control::ModesPhase;
+use crate::modes_control::{ModesPhase, ModesRun};
 use crate::record::Measurement;
+use crate::unfinished::Site;
 
 const STOPPED: &str = "the sweep was stopped: every TTL has to be measured to be compared";
 
@@ -21,19 +22,27 @@ const STOPPED: &str = "the sweep was stopped: every TTL has to be measured to be
 /// # Errors
 /// A line that says how the API failed, or that the sweep was stopped. The mode is restored in both cases.
 pub(super) async fn run(
-    target: Target,
+    site: Site,
     plan: SweepPlan,
     stop: &CancellationToken,
     progress: &watch::Sender<SweepProgress>,
 ) -> Result<SweepResult, CliError> {
     let (of_run, progress_of_run) = (plan.clone(), progress.clone());
     let measure = |modes| async move {
-        let mut run = Run { modes, plan: of_run, progress: progress_of_run, started_at: None, parts: Vec::new() };
-        let notes = run.all().await?;
-        Ok((run.started_at.unwrap_or_default(), run.parts, notes))
+        let mut run = Run {
+            modes,
+            plan: of_run,
+            progress: progress_of_run,
+            started_at: None,
+            parts: Vec::new(),
+            not_counted: None,
+        };
+        let disturbed = run.all().await?;
+        let Run { started_at, parts, not_counted, .. } = run;
+        Ok(Measured { started_at: started_at.unwrap_or_default(), parts, disturbed, not_counted })
     };
     let restoring = || progress.send_modify(|progress| progress.phase = ModesPhase::Restoring);
-    let ended = with_modes(target, stop, STOPPED, measure, restoring).await?;
+    let ended = with_modes(site, stop, SweepRun::KIND, STOPPED, measure, restoring).await?;
     Ok(SweepResult::new(plan, ended))
 }
 
@@ -43,6 +52,8 @@ struct Run {
     progress: watch::Sender<SweepProgress>,
     started_at: Option<String>,
     parts: Vec<Measurement>,
+    /// Why the loads of a measurement were not counted.
+    not_counted: Option<&'static str>,
 }
 
 impl Run {
@@ -69,8 +80,8 @@ impl Run {
         let done = self.parts.len() as u64;
         self.progress.send_modify(|progress| {
             progress.phase = ModesPhase::Switching;
-            progress.part = (done + 1, self.plan.parts());
-            progress.name = mode.to_uppercase();
+            progress.run.part = (done + 1, self.plan.parts());
+            progress.run.name = mode.to_uppercase();
             progress.left_ms = self.left_after(done);
         });
     }
@@ -79,14 +90,15 @@ impl Run {
         let (done, plan, ttl_ms) = (self.parts.len() as u64, self.plan.with_seed(seed), ttl.map(millis));
         self.progress.send_modify(|progress| {
             progress.phase = ModesPhase::Running;
-            progress.part = (done + 1, self.plan.parts());
-            progress.name = format!("{}, seed {}", name(ttl_ms), plan.seed);
+            progress.run.part = (done + 1, self.plan.parts());
+            progress.run.name = format!("{}, seed {}", name(ttl_ms), plan.seed);
             progress.load = LoadProgress::default();
         });
         let reads = ttl.map_or(Reads::Plain, Reads::Aged);
         let rows = format!("{done}-{mode}");
         let result = self.modes.measure(&rows, &plan, reads, |load| self.follow(load, done)).await?;
         self.started_at.get_or_insert_with(|| result.started_at.clone());
+        self.not_counted = self.not_counted.or(result.cache.not_measured);
         self.parts.push(Measurement::of(&result, Some(mode), ttl_ms));
         Ok(())
     }

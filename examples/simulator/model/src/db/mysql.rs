@@ -136,8 +136,8 @@ impl Database for Mysql {
             .ok_or(DbError::VersionMismatch)
     }
 
-    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError> {
-        self.run(async |connection: &mut Conn| notes::add_audit(connection, who, what, result).await).await
+    async fn add_audit(&self, entry: &AuditEntry) -> Result<(), DbError> {
+        self.run(async |connection: &mut Conn| notes::add_audit(connection, entry).await).await
     }
 
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {

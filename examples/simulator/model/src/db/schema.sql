@@ -23,13 +23,14 @@ CREATE TABLE IF NOT EXISTS cachefront_modes (
     changed_at TEXT NOT NULL
 );
 
--- Who did what.
+-- Who did what. `times` counts refusals of the same kind.
 CREATE TABLE IF NOT EXISTS cachefront_audit (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
     at     TEXT NOT NULL,
     who    TEXT NOT NULL,
     what   TEXT NOT NULL,
-    result TEXT NOT NULL
+    result TEXT NOT NULL,
+    times  INTEGER NOT NULL DEFAULT 1
 );
 
 -- Texts of any length, some of them until a time in seconds since 1970: results, and sessions that were ended.

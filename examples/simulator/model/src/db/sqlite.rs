@@ -177,9 +177,8 @@ impl Database for Sqlite {
             .ok_or(DbError::VersionMismatch)
     }
 
-    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError> {
-        let entry =
-            AuditEntry { at: self.now(), who: who.to_owned(), what: what.to_owned(), result: result.to_owned() };
+    async fn add_audit(&self, entry: &AuditEntry) -> Result<(), DbError> {
+        let entry = AuditEntry { at: self.now(), ..entry.clone() };
         self.write(move |connection| notes::add_audit(connection, &entry)).await
     }
 

@@ -92,8 +92,8 @@ impl Database for FaultyDatabase {
         self.database.set_note(name, text, expected).await
     }
 
-    async fn add_audit(&self, who: &str, what: &str, result: &str) -> Result<(), DbError> {
-        self.database.add_audit(who, what, result).await
+    async fn add_audit(&self, entry: &AuditEntry) -> Result<(), DbError> {
+        self.database.add_audit(entry).await
     }
 
     async fn audit(&self) -> Result<Vec<AuditEntry>, DbError> {

@@ -18,7 +18,7 @@ pub struct FaultState {
     /// The consumer runs but receives no change: its heartbeats go on, its lag grows from the first commit on. Nothing
     /// is lost.
     pub freeze_stream: bool,
-    /// Changes are lost on the way without an error: the one fault that leaves entries stale for good, which only the
+    /// Changes are lost on the way without an error: the one fault that leaves entries stale until they expire, which only the
     /// inspector finds.
     pub drop_events: bool,
     /// Delay of every reply of the store. Beyond a second the client gives up, as it would on a slow network.

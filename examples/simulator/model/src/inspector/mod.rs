@@ -135,10 +135,10 @@ impl Inspector {
         self.inner.expire_gauges(CURRENT_FOR);
     }
 
-    /// Runs a pass; its outcome becomes the last one.
+    /// Returns the outcome of a pass that began after this call. Callers that wait at the same time share one, so any number of them
+    /// causes one pass after another.
     pub async fn pass(&self) -> Consistency {
-        let mut changes = self.changes.lock().await;
-        self.pass_with(&mut changes).await
+        self.pass_since(self.clock.now()).await
     }
 
     /// Returns the outcome of the last pass if it began at `since` or later, else runs one.

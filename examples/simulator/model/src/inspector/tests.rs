@@ -102,3 +102,22 @@ async fn a_store_that_is_cut_off_is_unknown_and_never_empty() {
     assert_eq!(inspector.pass().await.verdict, Verdict::Empty);
     assert_eq!(inspector.look(1).await.state, EntryState::Absent);
 }
+
+#[tokio::test]
+async fn callers_that_ask_at_once_share_a_pass() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let backend = Backend::open(&settings(&dir)).await.expect("a backend");
+    let row = backend.database.adopt_mode(None).await.expect("a mode");
+    let caches = backend.caches(&settings(&dir)).expect("caches");
+    let modes = Modes::new(Arc::clone(&backend.database), row, |_| {});
+    let inspector = backend.inspector(caches, &modes).expect("an inspector");
+    let passes = futures_util::future::join_all((0..50).map(|_| inspector.pass())).await;
+    let mut ends: Vec<&str> = passes.iter().map(|pass| pass.as_of.as_str()).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    // Those that asked while the first pass ran may not have been seen by it.
+    assert!(ends.len() <= 2, "{ends:?}");
+    let input = UserInput { name: "Ada".into(), email: "ada@example.org".into(), status: None };
+    backend.database.create(None, &input).await.expect("a user");
+    assert_eq!(inspector.pass().await.users, 1, "a pass that ended before is not taken for a new one");
+}

@@ -11,10 +11,14 @@ use super::lookup::Lookup;
 /// The folder of the runs in the data folder.
 const FOLDER: &str = "runs";
 
+const UNFINISHED: &str = "unfinished-run.json";
+
 /// Where runs are kept, and their bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSettings {
     pub dir: PathBuf,
+    /// The file in which a run that switches modes notes what it does.
+    pub unfinished: PathBuf,
     /// Maximum number of runs; the oldest one goes first.
     pub count_max: usize,
     /// Maximum size of all of them together, in bytes.
@@ -40,6 +44,7 @@ impl Lookup<'_> {
         let count_max = self.within(COUNT, COUNT_DEFAULT, 1, 1_000)?;
         Ok(RunSettings {
             dir: self.data_dir(flags).join(FOLDER),
+            unfinished: self.data_dir(flags).join(UNFINISHED),
             count_max: usize::try_from(count_max).unwrap_or(usize::MAX),
             bytes_max: self.within(BYTES, BYTES_DEFAULT, 1 << 20, 1 << 30)?,
             sweep_max: self.duration("CACHEFRONT_SWEEP_MAX", &None)?.unwrap_or(SWEEP_MAX_DEFAULT),

@@ -6,7 +6,13 @@ use super::*;
 
 fn archive(dir: &Path, count_max: usize, bytes_max: u64) -> Archive {
     let sweep_max = std::time::Duration::from_secs(60);
-    Archive::new(RunSettings { dir: dir.join("runs"), count_max, bytes_max, sweep_max })
+    Archive::new(RunSettings {
+        dir: dir.join("runs"),
+        unfinished: dir.join("unfinished"),
+        count_max,
+        bytes_max,
+        sweep_max,
+    })
 }
 
 fn record(second: u32) -> RunRecord {

@@ -4,6 +4,8 @@ const byId = (id) => document.getElementById(id);
 const TOAST_MS = 5000;
 
 export function begin() {
+  // On a narrow screen the row of tabs is wider than the page: the current one must not be out of sight.
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   byId("theme").addEventListener("click", switchTheme);
   byId("explain").addEventListener("click", switchExplanations);
   byId("explain").setAttribute("aria-pressed", document.documentElement.dataset.explain === "on");

@@ -2,12 +2,14 @@
 
 use maud::{Markup, html};
 use simulator_model::credentials::Role;
+use simulator_model::domain::{ADDRESS_ENTRIES_MAX, ADDRESSES_MAX, HISTORY_MAX, REFUSED_MAX};
 
 use super::context::PageContext;
+use super::text::grouped;
 
 pub(super) fn audit(context: &PageContext<'_>) -> Markup {
     html! {
-        div.hd { h2 #h-audit { "Audit" } span.m.full { "Who did what, the newest first: at most 500 entries." } span.grow {}
+        div.hd { h2 #h-audit { "Audit" } span.m.full { "Who did what, the newest first." } span.grow {}
             @if context.reader.may(Role::Admin) {
                 a.btn href="/export" download="cachefront-simulator.json" { "Export everything" }
             } @else {
@@ -27,10 +29,14 @@ pub(super) fn audit(context: &PageContext<'_>) -> Markup {
                 thead { tr { th scope="col" { "time" } th scope="col" { "who" } th scope="col" { "what" } th scope="col" { "outcome" } } }
                 tbody {
                     @for entry in context.audit.unwrap_or_default() {
-                        tr { td.mono { (entry.at) } td { (entry.who) } td title=(entry.what) { (entry.what) } td.fail[entry.result != "ok"] data-outcome=(outcome(&entry.result)) { (entry.result) } }
+                        tr { td.mono { (entry.at) } td { (entry.who) } td title=(entry.what) { (entry.what) } td.fail[entry.result != "ok"] data-outcome=(outcome(&entry.result)) { (entry.result) @if entry.times > 1 { " " span.m { "(" (grouped(entry.times)) " times, the last one then)" } } } }
                     }
                 }
             }
+        }
+        p.pad.m {
+            "Kept are the last " (HISTORY_MAX) " actions and " (REFUSED_MAX) " refusals of each account and each kind of token, and the last "
+            (ADDRESS_ENTRIES_MAX) " failed logins from each of " (ADDRESSES_MAX) " addresses. Refusals that repeat are one line."
         }
         (super::tokens::tokens(context))
         div.hd { h2 { "Roles" } }

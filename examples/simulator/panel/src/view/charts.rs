@@ -2,12 +2,19 @@
 
 use maud::{Markup, html};
 
+use super::context::PageContext;
 use super::explain::explain;
 
 /// Lengths of time that can be shown, in seconds, and their names.
 const SPANS: [(u32, &str); 3] = [(60, "60 s"), (300, "5 min"), (600, "10 min")];
 
-pub(super) fn charts() -> Markup {
+/// Says why the charts have gaps although the API responds.
+pub(super) fn unmeasured(context: &PageContext<'_>) -> Markup {
+    html! { @if let Some(why) = context.panel.numbers.not_measured() { p.pad.warn data-unmeasured { (why) } } }
+}
+
+/// `unmeasured` is the part of that name.
+pub(super) fn charts(unmeasured: Option<&Markup>) -> Markup {
     html! {
         section.card data-place="4" aria-labelledby="h-charts" {
             div.hd {
@@ -22,6 +29,7 @@ pub(super) fn charts() -> Markup {
                 }
             }
             p #chart-keys.vh { "Arrow keys look at one sample after another, plus and minus zoom, Escape goes back to the present." }
+            div data-part="unmeasured" { @if let Some(markup) = unmeasured { (markup) } }
             div.charts #charts {}
             (explain("charts"))
         }

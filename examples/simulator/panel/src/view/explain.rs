@@ -33,7 +33,8 @@ const TEXTS: [Text; 15] = [
     Text {
         card: "charts",
         text: "Reads without a load, loads of the database, the time from a commit to its removal, the age of the oldest wrong \
-               value, and the time of a request. Point at a chart for its values, drag over a stretch to zoom in; times are in UTC.",
+               value, and the time of a request. Comparisons and sweeps \
+               read through caches of their own, which are not counted here. Point at a chart for its values, drag to zoom in.",
         more: ("observability.md", "metrics"),
     },
     Text {

@@ -10,6 +10,9 @@ use super::guide;
 use super::icon::{icon, sprite};
 use crate::tab::Tab;
 
+/// The part that says why a page has nothing to show: nothing else is of interest then.
+pub(crate) const INSTEAD: &str = "instead";
+
 /// Renders a whole page.
 pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)]) -> Markup {
     let part = |name: &str| parts.iter().find(|(part, _)| *part == name).map(|(_, markup)| markup);
@@ -25,14 +28,14 @@ pub(crate) fn whole(context: &PageContext<'_>, parts: &[(&'static str, Markup)])
                     div #lost.banner.lost-banner hidden { span role="alert" data-words {} span aria-hidden="true" data-ago {} }
                     div data-part="banner" role="alert" { @if let Some(markup) = part("banner") { (markup) } }
                     // A race has a world of its own: how the caches of the simulator are is not of interest there.
-                    @if context.tab != Tab::Race { (strip(&part)) }
+                    @if context.tab != Tab::Race && part(INSTEAD).is_none() { (strip(&part)) }
                     p #said.vh aria-live="polite" data-said {}
                     @if let Some(reason) = context.reason() { p #why-off.vh data-read-only[context.panel.read_only] { (reason) } }
                     @match context.tab {
                         Tab::Live => (live(context, &part)),
                         Tab::Cache => (browser(&part)),
                         Tab::Servers => (super::servers::page(context, part("servers"))),
-                        Tab::Runs => @if let Some(markup) = part("runs") { (markup) },
+                        Tab::Runs => @if let Some(markup) = part(INSTEAD).or_else(|| part("runs")) { (markup) },
                         Tab::Race => @if let Some(markup) = part("race") { (markup) },
                         Tab::Faults => (faults(&part)),
                         Tab::Audit => section.card aria-labelledby="h-audit" { (explained("audit", &part)) },
@@ -117,7 +120,7 @@ fn live<'a>(context: &PageContext<'_>, part: &impl Fn(&str) -> Option<&'a Markup
             }
             div.cols {
                 div.col data-column="main" {
-                    (charts::charts())
+                    (charts::charts(part("unmeasured")))
                     section.card.users data-place="2" aria-labelledby="h-users" #users tabindex="-1" {
                         div.hd {
                             h2 #h-users { "Users" }

@@ -41,7 +41,7 @@ pub(crate) fn index(context: &PageContext<'_>, listing: &Listing) -> Markup {
 pub(crate) fn missing(why: &str) -> Markup {
     html! {
         section.card aria-labelledby="h-missing" {
-            div.empty data-empty="run" { h2 #h-missing { (why) } p.m { "It may have been deleted, or been the oldest beyond the bounds." }
+            div.empty data-empty="run" { h2 #h-missing { (why) } p.m { "It was deleted, it was the oldest beyond the bounds, or the address is not of a run." }
                 a.btn href="/runs" { "All runs" } }
         }
     }

@@ -89,6 +89,7 @@ fn live(progress: &LoadProgress) -> Figures {
         hit_ratio: progress.hit_ratio,
         stale: progress.stale_reads,
         stale_late: progress.stale_late,
+        window_max_ms: progress.window_max_ms,
         errors: progress.errors,
         dropped: progress.dropped,
     }
@@ -103,6 +104,7 @@ fn numbers(figures: &Figures) -> Markup {
             div { dt { "p99" } dd { (time(figures.p99_ms)) } }
             div { dt { "hits" } dd { (figures.hit_ratio.map_or("–".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0))) } }
             div { dt { "stale reads" } dd.bad[figures.stale_late > 0] { (grouped(figures.stale)) } }
+            div title="The probe writes rows of its own, and reads each until it is fresh" { dt { "longest stale" } dd { (time(figures.window_max_ms)) } }
             div { dt { "errors" } dd.fail[figures.errors > 0] { (grouped(figures.errors)) } }
             div { dt { "dropped" } dd.fail[figures.dropped > 0] { (grouped(figures.dropped)) } }
         }
@@ -179,7 +181,7 @@ pub(super) fn experiment(context: &PageContext<'_>) -> Markup {
     let control = &runs.experiment;
     let progress = control.watch().borrow().clone();
     let result = runs.results.experiment();
-    let note = match (progress.phase, progress.side) {
+    let note = match (progress.phase, progress.run.side) {
         (ModesPhase::Running, Some(side)) => {
             format!(
                 "{} side: {} · {} s left in all",

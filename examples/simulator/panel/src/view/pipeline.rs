@@ -81,7 +81,9 @@ pub(super) fn pipeline(context: &PageContext<'_>) -> Markup {
         (_, true) if context.moment.faults.freeze_stream => "the stream is frozen: changes wait".to_owned(),
         (_, true) if halt == Some(Halt::Paused) => "the connector is paused: changes wait before it".to_owned(),
         (_, true) if halt == Some(Halt::Failed) => "the connector has failed: changes wait before it".to_owned(),
-        (_, true) if context.moment.faults.drop_events => "changes are dropped: entries stay stale for good".to_owned(),
+        (_, true) if context.moment.faults.drop_events => {
+            "changes are dropped: entries stay stale until they expire".to_owned()
+        }
         (Mode::Ttl, true) => {
             format!(
                 "TTL mode: changes are read, not applied; entries expire after {}",
@@ -156,9 +158,10 @@ fn nodes(context: &PageContext<'_>, carrier: Option<&ConnectorState>) -> Vec<Nod
     let (database, log, store) =
         if view.embedded { ("SQLite", "log table", "memory") } else { ("MySQL", "binlog", "Redis") };
     let [database_words, consumer_words, store_words] = words(context);
+    // The box is narrow: longer words would be cut.
     let read = match view.events_total {
-        1 => "1 change read".to_owned(),
-        read => format!("{} changes read", grouped(read)),
+        1 => "1 change".to_owned(),
+        read => format!("{} changes", grouped(read)),
     };
     let database_fine = !moment.database_away;
     let slow = Switch::delay("database_delay_ms", "Slow", faults.database_delay_ms, "500");
@@ -244,8 +247,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
         _ if faults.store_cut => "cut: reads bypass it".to_owned(),
         _ if moment.store_away => away(),
         0 if moment.verdict.word == Word::Unknown => "entries unknown".to_owned(),
-        1 => "1 entry".to_owned(),
-        compared => format!("{} entries", grouped(compared)),
+        compared => format!("{} compared", grouped(compared)),
     };
     [database, consumer, store]
 }

@@ -48,11 +48,11 @@ fn word(phase: ModesPhase) -> &'static str {
 }
 
 fn state(progress: &SweepProgress) -> String {
-    let ((part, parts), left) = (progress.part, progress.left_ms / 1_000);
+    let ((part, parts), left) = (progress.run.part, progress.left_ms / 1_000);
     match progress.phase {
         ModesPhase::Idle => "the same seeded load for each TTL, and in CDC mode".to_owned(),
-        ModesPhase::Switching => format!("{part} of {parts}: switching to {} · {left} s left", progress.name),
-        ModesPhase::Running => format!("{part} of {parts}: {} · {left} s left", progress.name),
+        ModesPhase::Switching => format!("{part} of {parts}: switching to {} · {left} s left", progress.run.name),
+        ModesPhase::Running => format!("{part} of {parts}: {} · {left} s left", progress.run.name),
         ModesPhase::Restoring => "putting the mode back".to_owned(),
         ModesPhase::Finished => "finished".to_owned(),
         ModesPhase::Stopped => "stopped early: nothing to compare".to_owned(),

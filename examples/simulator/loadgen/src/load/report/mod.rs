@@ -66,9 +66,10 @@ fn numbers(result: &LoadResult) -> Markup {
     let (requests, fresh, cache) = (&result.requests, &result.freshness, &result.cache);
     let wanted = requests.rate_wanted.map_or("closed model".to_owned(), |rate| format!("of {rate:.0} wanted"));
     let hits = cache.hit_ratio.map_or("–".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0));
-    let loads = cache.database_loads.map_or("not reported by the API".to_owned(), |loads| {
-        format!("{:.1} database loads a second", loads as f64 / result.seconds)
-    });
+    let loads = match (cache.database_loads, cache.not_measured) {
+        (Some(loads), _) => format!("{:.1} database loads a second", loads as f64 / result.seconds),
+        (None, why) => format!("database loads not measured: {}", why.unwrap_or("unknown")),
+    };
     let failed = format!("{} dropped", requests.dropped);
     html! {
         dl.card.numbers {
@@ -85,7 +86,7 @@ fn numbers(result: &LoadResult) -> Markup {
             }
             div {
                 dt { "Staleness, longest" }
-                dd.bad[fresh.late > 0] { (if fresh.windows.count > 0 { span(fresh.windows.max_ms) } else { "–".to_owned() }) }
+                dd.bad[fresh.probe.late > 0] { (if fresh.windows.count > 0 { span(fresh.windows.max_ms) } else { "–".to_owned() }) }
                 dd { (fresh.windows.count) " probes, p99 " (span(fresh.windows.p99_ms)) }
             }
             div { dt { "Requests" } dd { (requests.answered) } dd { "in " (format!("{:.0} s", result.seconds)) } }

@@ -22,9 +22,12 @@ const USERS: &str = "CREATE TABLE IF NOT EXISTS users (
     status VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 'active'
 ) DEFAULT CHARACTER SET utf8mb4";
 
-/// For tables of earlier versions. It is in the log as a change of the table, so it runs once.
-const ADD_STATUS: &str =
-    "ALTER TABLE users ADD COLUMN status VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 'active'";
+/// Columns that tables of earlier versions lack: table, column, and its definition. Each is added once: it is in the log as a
+/// change of the table.
+const ADDED: [(&str, &str, &str); 2] = [
+    ("users", "status", "VARCHAR(16) CHARACTER SET ascii NOT NULL DEFAULT 'active'"),
+    ("cachefront_audit", "times", "BIGINT UNSIGNED NOT NULL DEFAULT 1"),
+];
 
 /// Another process has added the column at the same moment.
 const DUPLICATE_COLUMN: u16 = 1060;
@@ -56,7 +59,8 @@ const AUDIT: &str = "CREATE TABLE IF NOT EXISTS cachefront_audit (
     at TIMESTAMP(6) NOT NULL,
     who VARCHAR(255) NOT NULL,
     what VARCHAR(255) NOT NULL,
-    result VARCHAR(255) NOT NULL
+    result VARCHAR(255) NOT NULL,
+    times BIGINT UNSIGNED NOT NULL DEFAULT 1
 ) DEFAULT CHARACTER SET utf8mb4";
 
 /// Texts of any length, some of which expire at a time in seconds since 1970.
@@ -204,21 +208,25 @@ pub(super) async fn install(connection: &mut Conn) -> mysql_async::Result<()> {
             connection.query_drop(create).await?;
         }
     }
-    add_status(connection).await
+    for (table, column, definition) in ADDED {
+        add(connection, table, column, definition).await?;
+    }
+    Ok(())
 }
 
-/// Adds the column `status` to a table of an earlier version.
-async fn add_status(connection: &mut Conn) -> mysql_async::Result<()> {
+/// Adds a column if the table lacks it.
+async fn add(connection: &mut Conn, table: &str, column: &str, definition: &str) -> mysql_async::Result<()> {
     let found: Option<u8> = connection
-        .query_first(
+        .exec_first(
             "SELECT 1 FROM information_schema.columns
-             WHERE table_schema = DATABASE() AND table_name = 'users' AND column_name = 'status'",
+             WHERE table_schema = DATABASE() AND table_name = ? AND column_name = ?",
+            (table, column),
         )
         .await?;
     if found.is_some() {
         return Ok(());
     }
-    match connection.query_drop(ADD_STATUS).await {
+    match connection.query_drop(format!("ALTER TABLE {table} ADD COLUMN {column} {definition}")).await {
         Err(Error::Server(error)) if error.code == DUPLICATE_COLUMN => Ok(()),
         added => added,
     }

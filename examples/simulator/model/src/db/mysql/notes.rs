@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, TxOpts};
 
-use crate::domain::{AUDIT_LISTED_MAX, AuditEntry, HISTORY_MAX, Note};
+use crate::domain::{ADDRESS, ADDRESSES_MAX, AUDIT_LISTED_MAX, AuditEntry, Note};
 
 pub(super) async fn note(connection: &mut Conn, name: &str) -> mysql_async::Result<Option<Note>> {
     let kept: Option<(String, u64)> =
@@ -47,36 +47,62 @@ pub(super) async fn set_note(
     Ok(Some(Note { text: text.to_owned(), version: kept + 1 }))
 }
 
-pub(super) async fn add_audit(connection: &mut Conn, who: &str, what: &str, result: &str) -> mysql_async::Result<()> {
-    connection
-        .exec_drop(
-            "INSERT INTO cachefront_audit (at, who, what, result) VALUES (CURRENT_TIMESTAMP(6), ?, ?, ?)",
-            (who, what, result),
+pub(super) async fn add_audit(connection: &mut Conn, entry: &AuditEntry) -> mysql_async::Result<()> {
+    let AuditEntry { who, what, result, times, .. } = entry;
+    if !(entry.is_refusal() && count_again(connection, entry).await?) {
+        connection
+            .exec_drop(
+                "INSERT INTO cachefront_audit (at, who, what, result, times) VALUES (CURRENT_TIMESTAMP(6), ?, ?, ?, ?)",
+                (who, what, result, times),
+            )
+            .await?;
+    }
+    // What is to be deleted is read first: the statements that delete lock rows, and are rarely needed.
+    let old: Vec<u64> = connection
+        .exec(
+            "SELECT id FROM cachefront_audit WHERE who = ? AND (result <> 'ok') = ?
+             ORDER BY at DESC, id DESC LIMIT 1000 OFFSET ?",
+            (who, entry.is_refusal(), entry.kept_max()),
         )
         .await?;
-    let oldest: Option<u64> = connection
-        .exec_first(
-            "SELECT id FROM cachefront_audit WHERE (result = 'ok') = (? = 'ok') AND (? <> 'ok' OR who = ?)
-             ORDER BY id DESC LIMIT 1 OFFSET ?",
-            (result, result, who, HISTORY_MAX),
+    let addresses: Vec<String> = connection
+        .exec(
+            "SELECT who FROM cachefront_audit WHERE who LIKE CONCAT(?, '%') GROUP BY who
+             ORDER BY MAX(at) DESC, MAX(id) DESC LIMIT 1000 OFFSET ?",
+            (ADDRESS, ADDRESSES_MAX),
         )
         .await?;
-    let Some(oldest) = oldest else { return Ok(()) };
+    for id in old {
+        connection.exec_drop("DELETE FROM cachefront_audit WHERE id = ?", (id,)).await?;
+    }
+    for address in addresses {
+        connection.exec_drop("DELETE FROM cachefront_audit WHERE who = ?", (address,)).await?;
+    }
+    Ok(())
+}
+
+/// Counts a refusal in the entry that the list has of it. Returns false if there is none. The texts are compared byte by byte: the
+/// columns' collation takes different names for the same.
+async fn count_again(connection: &mut Conn, entry: &AuditEntry) -> mysql_async::Result<bool> {
+    let AuditEntry { who, what, result, times, .. } = entry;
     connection
         .exec_drop(
-            "DELETE FROM cachefront_audit WHERE id <= ? AND (result = 'ok') = (? = 'ok') AND (? <> 'ok' OR who = ?)",
-            (oldest, result, result, who),
+            "UPDATE cachefront_audit SET at = CURRENT_TIMESTAMP(6), times = times + ?
+             WHERE who = ? AND CAST(what AS BINARY) = CAST(? AS BINARY) AND CAST(result AS BINARY) = CAST(? AS BINARY)
+             ORDER BY at DESC, id DESC LIMIT 1",
+            (times, who, what, result),
         )
-        .await
+        .await?;
+    Ok(connection.affected_rows() > 0)
 }
 
 pub(super) async fn audit(connection: &mut Conn) -> mysql_async::Result<Vec<AuditEntry>> {
     connection
         .exec_map(
-            "SELECT DATE_FORMAT(at, '%Y-%m-%dT%H:%i:%s.%fZ'), who, what, result FROM cachefront_audit
-             ORDER BY id DESC LIMIT ?",
+            "SELECT DATE_FORMAT(at, '%Y-%m-%dT%H:%i:%s.%fZ'), who, what, result, times FROM cachefront_audit
+             ORDER BY cachefront_audit.at DESC, id DESC LIMIT ?",
             (AUDIT_LISTED_MAX,),
-            |(at, who, what, result)| AuditEntry { at, who, what, result },
+            |(at, who, what, result, times)| AuditEntry { at, who, what, result, times },
         )
         .await
 }

@@ -96,13 +96,22 @@ mod private {
 /// If a statement fails.
 pub fn install(connection: &Connection) -> rusqlite::Result<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let columns = "SELECT count(*), ifnull(sum(name = 'status'), 0) FROM pragma_table_info('users')";
-    let (all, status): (u32, u32) = transaction.query_row(columns, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if all > 0 && status == 0 {
+    if lacks(&transaction, "users", "status")? {
         transaction.execute_batch(include_str!("../status.sql"))?;
+    }
+    if lacks(&transaction, "cachefront_audit", "times")? {
+        transaction.execute_batch("ALTER TABLE cachefront_audit ADD COLUMN times INTEGER NOT NULL DEFAULT 1")?;
     }
     transaction.execute_batch(include_str!("../schema.sql"))?;
     transaction.commit()
+}
+
+/// Returns true if the table exists without the column: it is of an earlier version.
+fn lacks(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    let columns = "SELECT count(*), ifnull(sum(name = ?2), 0) FROM pragma_table_info(?1)";
+    let (all, found): (u32, u32) =
+        connection.query_row(columns, [table, column], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(all > 0 && found == 0)
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
