@@ -27,7 +27,7 @@ pub struct BinlogSettings {
     pub connect_timeout: Duration,
     /// Maximum time for a query about settings, positions or columns. Default: 5 s.
     pub query_timeout: Duration,
-    /// Maximum time for all queries of one preflight together. Default: 30 s.
+    /// Maximum time for the queries of one preflight about the server, and for those about each mapped table. Default: 30 s.
     pub preflight_timeout: Duration,
     /// The probe replaces its connection after this time. This detects that the address leads to another server although
     /// the connection is alive. Default: 5 s.

@@ -13,12 +13,16 @@ use tokio::time::Instant;
 use crate::config::deadline_after;
 use crate::error;
 use crate::mariadb::{IDENTITY_PREFIX, position as mariadb, visible};
+use crate::rows_of::RowsOf;
 
 /// Reads the executed GTIDs and the server's identity in one statement: a proxy may send a second one to another server. A
 /// server of MySQL executes the first comment, one of MariaDB the second.
 pub(crate) const POSITION: &str = "SELECT /*!50700 @@GLOBAL.gtid_executed, @@GLOBAL.server_uuid */ /*M! \
      @@GLOBAL.gtid_binlog_state, CONCAT('mariadb-', @@GLOBAL.server_id, '-', LEFT(MD5(CONCAT(@@GLOBAL.hostname, ':', \
      @@GLOBAL.port)), 24)) */";
+
+/// Whether the server takes no writes, as 0 or 1. The variable is a number, on MariaDB 12 and later one of several words.
+pub(crate) const READ_ONLY: &str = "CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF')";
 
 /// Reads the position that the server has executed, and its identity, for loaders. The identity is the server's UUID; on
 /// MariaDB, which has none, it is made of server id, host and port.
@@ -58,7 +62,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
 /// Reads the position that the log has, and the server's identity. On MariaDB its last commits may not be visible yet.
 pub(crate) async fn logged<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
     let row: Option<(String, String)> =
-        conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
+        conn.first_of(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
     Ok((parse(&executed, &server)?, server))
@@ -97,7 +101,7 @@ pub(crate) async fn wait_executed<Q: Queryable>(conn: &mut Q, position: &Positio
     }
     let sql = format!("SELECT {}", wait_call(position, limit));
     let timed_out: Option<Option<i64>> =
-        conn.query_first(sql).await.map_err(|cause| error::query("waiting until a position is executed", cause))?;
+        conn.first_of(sql).await.map_err(|cause| error::query("waiting until a position is executed", cause))?;
     Ok(timed_out.flatten() == Some(0))
 }
 
