@@ -21,7 +21,7 @@ use rdkafka::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::assemble::Assembler;
+use crate::assemble::{Assembler, InSnapshot};
 use crate::brokers::TopicPartition;
 use crate::checkpoint::Resume;
 use crate::config::{DURATION_MAX, KafkaSettings};
@@ -64,8 +64,8 @@ pub struct KafkaSource {
     probe: Arc<KafkaProbe>,
     membership: Option<Membership>,
     session: Option<Session>,
-    /// True within a snapshot that has flushed everything. Outlives sessions.
-    snapshot: bool,
+    /// The snapshot that is being read, and has flushed everything. Outlives sessions.
+    snapshot: InSnapshot,
     committed_at: Option<Instant>,
 }
 
@@ -161,7 +161,7 @@ impl KafkaSource {
             probe: Arc::new(probe),
             membership: None,
             session: None,
-            snapshot: false,
+            snapshot: InSnapshot::None,
             committed_at: None,
         }
     }
@@ -349,7 +349,9 @@ impl ChangeSource for KafkaSource {
 
     async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
         self.choose_topics(filter);
-        let mut findings = self.parts.database.preflight(filter).await?;
+        // The server is checked for the connector, too.
+        let relayed = filter.clone().relayed(self.parts.decoder.columns.keys().map(String::as_str));
+        let mut findings = self.parts.database.preflight(&relayed).await?;
         let topics = self.shared.lock().topics.clone();
         findings.extend(findings::absent_topics(&self.probe, &self.parts.control, topics).await?);
         if self.parts.marker.is_none() {
