@@ -33,9 +33,11 @@ use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
-use crate::position::READ_ONLY;
 use crate::rows_of::RowsOf;
 use crate::wire::{self, DriverResult, LogConn};
+
+/// Whether the server takes no writes, as 0 or 1. The variable is a number, on MariaDB 12 and later one of several words.
+pub(crate) const READ_ONLY: &str = "CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF')";
 
 /// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;

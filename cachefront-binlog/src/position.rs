@@ -21,9 +21,6 @@ pub(crate) const POSITION: &str = "SELECT /*!50700 @@GLOBAL.gtid_executed, @@GLO
      @@GLOBAL.gtid_binlog_state, CONCAT('mariadb-', @@GLOBAL.server_id, '-', LEFT(MD5(CONCAT(@@GLOBAL.hostname, ':', \
      @@GLOBAL.port)), 24)) */";
 
-/// Whether the server takes no writes, as 0 or 1. The variable is a number, on MariaDB 12 and later one of several words.
-pub(crate) const READ_ONLY: &str = "CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF')";
-
 /// Reads the position that the server has executed, and its identity, for loaders. The identity is the server's UUID; on
 /// MariaDB, which has none, it is made of server id, host and port.
 ///

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use cachefront_core::Result;
 use cachefront_core::source::{Checkpoint, Head, SourceProbe};
 
-use crate::conn::Server;
+use crate::conn::{READ_ONLY, Server};
 use crate::link::Link;
 use crate::origin::Origin;
-use crate::position::{POSITION, READ_ONLY, parse};
+use crate::position::{POSITION, parse};
 
 /// Reads the executed GTIDs of the server, on a connection of its own.
 ///

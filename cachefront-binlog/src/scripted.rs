@@ -6,8 +6,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::position::READ_ONLY;
-
 /// The UUID of the server.
 pub(crate) const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
@@ -129,7 +127,7 @@ async fn session(client: &mut TcpStream, version: &str, events: &[Vec<u8>]) -> s
 /// Replies to a query: one row if it reads variables.
 async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
     // A variable that is not compared is returned as it is.
-    let read_only = if sql.contains(READ_ONLY) { "0" } else { "OFF" };
+    let read_only = if sql.contains("CAST(@@GLOBAL.read_only AS CHAR) NOT IN") { "0" } else { "OFF" };
     let row = if sql.contains("@@GLOBAL.server_uuid") {
         let mut row = vec![format!("{UUID}:1-5"), UUID.to_owned()];
         row.extend(sql.contains("@@GLOBAL.read_only").then(|| read_only.to_owned()));

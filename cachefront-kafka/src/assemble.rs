@@ -30,11 +30,12 @@ use crate::scope::Scope;
 use crate::tracker::{PartitionOffset, Tracker};
 
 mod metadata;
+mod seen;
 mod snapshot;
 mod watch;
 
-use metadata::{Metadata, UNCOUNTED};
-pub(crate) use snapshot::InSnapshot;
+pub(crate) use seen::InSnapshot;
+use seen::{Metadata, UNCOUNTED};
 
 /// The state of one session, without any input or output.
 #[derive(Debug)]

@@ -4,19 +4,10 @@ use cachefront_core::Result;
 use cachefront_core::event::TableName;
 
 use super::Assembler;
+use super::seen::InSnapshot;
 use crate::error::gap;
 use crate::event::Snapshot;
 use crate::tracker::PartitionOffset;
-
-/// Which part of a full snapshot is being read. Its first record flushes everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum InSnapshot {
-    #[default]
-    None,
-    /// It lists schemas. Its rows follow, unless it reads none.
-    Schemas,
-    Rows,
-}
 
 impl Assembler {
     /// The snapshot that is being read, and has flushed everything.
