@@ -299,7 +299,7 @@ async fn a_table_with_system_versions_has_hidden_columns() {
         // The log has the history as rows of the table: the last row of a key is not what readers get.
         let mut filter = db.interest("things", Columns::All);
         source.preflight(&filter).await.expect("its changes can be followed");
-        filter.add_row_values(db.table("things"));
+        filter.add_row_values(db.table("things").as_str().into());
         let refused = source.preflight(&filter).await.expect_err("its rows are no values");
         assert_eq!(refused.kind(), ErrorKind::Config);
         assert!(refused.to_string().contains("`refresh_in_place`"), "{refused}");
