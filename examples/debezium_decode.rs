@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use cachefront::event::Operation;
 use cachefront::kafka::decode::{Decoder, DecoderSettings, Form, Record};
-use cachefront::kafka::event::Event;
+use cachefront::kafka::event::{Event, Snapshot};
 use cachefront::source::TableFilter;
 use record::SavedRecord;
 use show::{Line, image};
@@ -98,6 +98,9 @@ fn decode(Input { record, settings }: &Input) -> Line {
 fn line(event: Event) -> Line {
     match event {
         Event::Row { row, origin } => Line::row(&row, origin.gtid.map(|gtid| gtid.to_string())),
+        Event::Read { snapshot: Snapshot::Schema, origin, .. } => {
+            none("schema", origin.gtid.map(|gtid| gtid.to_string()))
+        }
         Event::Read { table, row, origin, .. } => Line {
             table: Some(table.as_str().to_owned()),
             op: Operation::Read.as_str(),

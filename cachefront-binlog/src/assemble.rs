@@ -16,7 +16,7 @@
 
 mod statements;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cachefront_core::clock::Timestamp;
 use cachefront_core::event::{Change, TableName};
@@ -29,6 +29,7 @@ use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
 use crate::events::Event;
 use crate::mariadb::event as mariadb;
+use crate::mariadb::set;
 use crate::names::Names;
 use crate::position::place_after;
 use crate::queue::Piece;
@@ -82,6 +83,8 @@ pub(crate) struct Assembler {
     effects: Effects,
     /// Temporary tables of sessions that log statements.
     temporary: Temporary,
+    /// Mapped tables that were changed as a whole since they were created, or did not exist when they were checked.
+    unsettled: BTreeSet<TableName>,
     /// Where the first event of the last transaction without a GTID ends in its file.
     place: u64,
 }
@@ -112,6 +115,8 @@ struct Open {
     continued: bool,
     /// A copy of the changes, for an XA transaction.
     kept: Option<Kept>,
+    /// Readers get the row images with this transaction: it is not only prepared, and no change was undone.
+    visible: bool,
 }
 
 impl Assembler {
@@ -133,6 +138,7 @@ impl Assembler {
             second: None,
             effects,
             temporary: Temporary::default(),
+            unsettled: BTreeSet::new(),
             place: 0,
         }
     }
@@ -324,6 +330,7 @@ impl Assembler {
             bytes: 0,
             continued: false,
             kept: None,
+            visible: true,
         });
         Ok(())
     }
@@ -354,11 +361,9 @@ impl Assembler {
                 Described::Table(table) => Some(table),
                 Described::NeedsNames => return Ok(Step::NeedsColumns(name)),
                 Described::Unfit => {
-                    let columns = map.types.len();
-                    if let Some(open) = &self.open {
-                        self.schema.forget(&name, &open.gtid);
-                    }
-                    return Err(unfit(&name, columns));
+                    let gtid = self.open.as_ref().map(|open| &open.gtid);
+                    gtid.inspect(|gtid| self.schema.forget(&name, gtid));
+                    return Err(unfit(&name, map.types.len(), gtid));
                 }
             },
         };
@@ -383,8 +388,9 @@ impl Assembler {
             Lookup::Unknown => Ok(Described::NeedsNames),
             Lookup::Columns(columns) => describe(Naming::LookedUp(columns)),
             Lookup::TooNew => Err(gap(format!(
-                "the log does not name the columns of `{name}`, and this change is older than the lookup of its columns: SET \
-                 PERSIST binlog_row_metadata=FULL avoids such gaps"
+                "the log does not name the columns of `{name}`, and this change is older than the lookup of its columns: {} \
+                 avoids such gaps",
+                set(Some(&open.gtid), "binlog_row_metadata", "FULL")
             ))),
         }
     }
@@ -422,25 +428,14 @@ impl Assembler {
         }
     }
 
-    /// Ends the first phase of an XA transaction. Its changes are kept: the log does not repeat them at XA COMMIT.
-    fn xa_prepare(&mut self, body: &[u8], out: &mut Vec<Piece>) -> Result<()> {
-        let (one_phase, xid) = event::xa_prepare(body).map_err(|e| as_gap("an XA event", e))?;
-        let open = self.open.as_mut().ok_or_else(outside)?;
-        let kept = open.kept.take();
-        if !one_phase {
-            self.prepared.remember(xid, kept.and_then(Kept::finish));
-        }
-        self.end(out)
-    }
-
     /// Ends the open transaction and appends its last piece.
     fn end(&mut self, out: &mut Vec<Piece>) -> Result<()> {
         let open = self.open.take().ok_or_else(outside)?;
         if self.payload_left != 0 {
             return Err(gap(format!("transaction {} ends before all of its compressed events were seen", open.gtid)));
         }
-        let Open { gtid, committed_at, changes, bytes, continued, .. } = open;
-        out.push(Piece { gtid, committed_at, changes, complete: true, continued, bytes });
+        let Open { gtid, committed_at, changes, bytes, continued, visible, .. } = open;
+        out.push(Piece { gtid, committed_at, changes, complete: true, continued, bytes, visible });
         Ok(())
     }
 }
@@ -466,6 +461,7 @@ impl Open {
             complete: false,
             continued: std::mem::replace(&mut self.continued, true),
             bytes: std::mem::take(&mut self.bytes),
+            visible: self.visible,
         }
     }
 }
@@ -482,10 +478,11 @@ fn anonymous() -> Error {
 }
 
 /// The error of a table map that does not have the columns that the server returned.
-fn unfit(table: &TableName, columns: usize) -> Error {
+fn unfit(table: &TableName, columns: usize, gtid: Option<&Gtid>) -> Error {
     gap(format!(
-        "the log has rows of `{table}` with {columns} columns that are not those which the table now has: SET PERSIST \
-         binlog_row_metadata=FULL on the source, then the log itself names the columns"
+        "the log has rows of `{table}` with {columns} columns that are not those which the table now has: {} on the source, then \
+         the log itself names the columns",
+        set(gtid, "binlog_row_metadata", "FULL")
     ))
 }
 

@@ -1,5 +1,6 @@
 //! Builds a source: the URL, TLS, settings and rules, checked before the first batch is read.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -124,8 +125,8 @@ impl BinlogSourceBuilder {
     /// Starts even if a mapped table or column does not exist or is not visible to the user: the preflight reports it as a
     /// warning. For tables that a later migration creates.
     ///
-    /// Nothing else is checked about such a table, and entries of a mistyped one are stale until their time to live ends.
-    /// While a mapped column is missing, each change of its table flushes the cache. Default: `false`.
+    /// Nothing else is checked about such a table until it is created, and entries of a mistyped one are stale until their time to
+    /// live ends. While a mapped column is missing, each change of its table flushes the cache. Default: `false`.
     pub fn allow_missing_tables(mut self, allow: bool) -> Self {
         self.rules.allow_missing_tables = allow;
         self
@@ -165,6 +166,7 @@ impl BinlogSourceBuilder {
             running: None,
             schema: Schema::default(),
             panicked_at: None,
+            missing: BTreeSet::new(),
         })
     }
 }

@@ -197,7 +197,8 @@ pub(crate) fn codes_of(data_type: &str) -> &'static [u8] {
         }
         "bit" => &[code::BIT],
         "json" => &[code::JSON],
-        "vector" => &[code::VECTOR],
+        // On MariaDB it is logged as VARBINARY.
+        "vector" => &[code::VECTOR, code::VARCHAR],
         _ => &[],
     }
 }

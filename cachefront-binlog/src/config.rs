@@ -29,7 +29,7 @@ pub struct BinlogSettings {
     /// one that takes longer leaves these unknown, and a statement that is logged without its rows then flushes everything.
     /// Default: 5 s.
     pub query_timeout: Duration,
-    /// Maximum time for all queries of one preflight together. Default: 30 s.
+    /// Maximum time for the queries of one preflight about the server, and for those about each mapped table. Default: 30 s.
     pub preflight_timeout: Duration,
     /// The probe replaces its connection after this time. This detects that the address leads to another server although
     /// the connection is alive. Default: 5 s.

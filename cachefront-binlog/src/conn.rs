@@ -29,12 +29,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
-use mysql_async::prelude::Queryable;
 use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
 use crate::config::{BinlogSettings, invalid};
 use crate::error;
+use crate::rows_of::RowsOf;
 use crate::wire::{self, DriverResult, LogConn};
+
+/// Whether the server takes no writes, as 0 or 1. The variable is a number, on MariaDB 12 and later one of several words.
+pub(crate) const READ_ONLY: &str = "CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF')";
 
 /// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
@@ -194,7 +197,7 @@ impl Server {
     /// Opens a connection to a server that takes writes.
     async fn dial_primary(&self, opts: &Opts) -> Result<Conn> {
         let mut conn = self.dial(opts).await?;
-        let query = conn.query_first("SELECT @@GLOBAL.read_only");
+        let query = conn.first_of(format!("SELECT {READ_ONLY}"));
         let read_only: Option<bool> = self.within("reading @@GLOBAL.read_only", self.query_timeout, query).await?;
         if read_only == Some(false) {
             return Ok(conn);

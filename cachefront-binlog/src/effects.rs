@@ -22,11 +22,11 @@ use std::time::Duration;
 use cachefront_core::event::TableName;
 use cachefront_core::{ErrorKind, Gtid, Position, Result};
 use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 
 use crate::charset::UNKNOWN;
 use crate::conn::Server;
 use crate::position::{logged, wait_executed};
+use crate::rows_of::RowsOf;
 
 /// Maximum number of tables that are kept. On a server with more, each statement may change any table.
 const TABLES_MAX: usize = 100_000;
@@ -176,7 +176,7 @@ impl Effects {
         }
         *self = Self::default();
         let grants: Vec<String> =
-            server.within("reading the user's rights", server.query_timeout(), conn.query("SHOW GRANTS")).await?;
+            server.within("reading the user's rights", server.query_timeout(), conn.all_of("SHOW GRANTS")).await?;
         if !sees_all(&grants) {
             return Ok(());
         }
@@ -187,7 +187,7 @@ impl Effects {
              NOT IN ('RESTRICT', 'NO ACTION') LIMIT {}",
             TABLES_MAX + 1
         );
-        let query = conn.query::<(String, String, bool), _>(sql);
+        let query = conn.all_of::<(String, String, bool), _>(sql);
         let rows = server.within("reading triggers, views and foreign keys", server.query_timeout(), query).await?;
         if rows.len() > TABLES_MAX {
             return Ok(());

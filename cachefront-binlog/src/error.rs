@@ -34,6 +34,7 @@ const ER_SOURCE_FATAL_READING_BINLOG: u16 = 1236;
 pub(crate) fn query(doing: &str, cause: DriverFailure) -> Error {
     let (kind, hint) = match &cause {
         DriverFailure::Server(server) => classify_query(server),
+        DriverFailure::Other(_) => (ErrorKind::Config, "its reply cannot be used"),
         _ => (ErrorKind::Unavailable, "the connection was lost"),
     };
     Error::with_source(kind, format!("{doing} failed: {hint}"), cause)

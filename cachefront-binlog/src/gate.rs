@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::config::{BinlogSettings, deadline_after};
 use crate::conn::{Server, Tls};
 use crate::link::{Lent, Link};
-use crate::mariadb::{is_mariadb, visible};
+use crate::mariadb::{IDENTITY_PREFIX, is_mariadb, position::is_of_mariadb, visible};
 use crate::origin::{Origin, wrong_server};
 use crate::position::{logged, wait_call, wait_visible};
 
@@ -80,7 +80,8 @@ impl MySqlGate {
         let gate = Self::on(server);
         let limit = gate.link.server().query_timeout();
         let mut lent = gate.link.lend().await?;
-        if is_mariadb(lent.conn()) {
+        let asked = is_mariadb(lent.conn());
+        if gate.link.server().within("asking which server it is", limit, asked).await? {
             // It needs the log of that server, and the right to read its end.
             let waited = visible::all(lent.conn(), deadline_after(limit)).await;
             gate.link.give_back(lent).await;
@@ -176,11 +177,12 @@ impl VisibilityGate for MySqlGate {
         }
         let expected = self.link.origin().uuid();
         let deadline = deadline_after(timeout);
-        let mut lent = self.link.lend().await?;
-        if is_mariadb(lent.conn()) {
+        // The origin says which server it is, and before it is known the position.
+        let says = |own: &str| own.starts_with(IDENTITY_PREFIX);
+        if expected.as_deref().map_or_else(|| is_of_mariadb(position), says) {
+            let lent = self.link.lend().await?;
             return self.wait_on_mariadb(lent, position, expected.as_deref(), deadline).await;
         }
-        self.link.give_back(lent).await;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).min(WAIT_ON_SERVER_MAX);
             let sql = query(position, left, expected.as_deref());

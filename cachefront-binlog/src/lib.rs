@@ -119,6 +119,7 @@ mod probe;
 mod queue;
 mod reader;
 mod rows;
+mod rows_of;
 mod schema;
 #[cfg(test)]
 mod scripted;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use cachefront_core::{Error, ErrorKind, Result};
 use mysql_async::Conn;
-use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::prelude::FromRow;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::conn::Server;
 use crate::origin::Origin;
+use crate::rows_of::RowsOf;
 
 /// A connection for short queries, opened by the first query and then kept.
 ///
@@ -87,7 +88,7 @@ impl Link {
         self.refresh(&mut idle).await;
         // Cancel safe: the connection is moved out while the query runs, so it is closed if this future is dropped.
         if let Some(mut taken) = idle.take() {
-            match self.server.within(doing, limit, taken.conn.query_first(sql)).await {
+            match self.server.within(doing, limit, taken.conn.first_of(sql)).await {
                 Ok(row) => {
                     *idle = Some(taken);
                     return row.ok_or_else(|| no_row(doing));
@@ -98,7 +99,7 @@ impl Link {
             }
         }
         let mut fresh = self.dial().await?;
-        let row = self.server.within(doing, limit, fresh.conn.query_first(sql)).await?;
+        let row = self.server.within(doing, limit, fresh.conn.first_of(sql)).await?;
         *idle = Some(fresh);
         row.ok_or_else(|| no_row(doing))
     }

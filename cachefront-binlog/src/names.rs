@@ -91,7 +91,8 @@ impl Names {
         self.tables().filter(move |own| self.may_be(written, own.database()))
     }
 
-    fn tables(&self) -> impl Iterator<Item = &TableName> {
+    /// Returns the mapped tables.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &TableName> {
         self.filter.iter().map(|(table, _)| table)
     }
 

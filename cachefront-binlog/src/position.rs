@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::config::deadline_after;
 use crate::error;
 use crate::mariadb::{IDENTITY_PREFIX, position as mariadb, visible};
+use crate::rows_of::RowsOf;
 
 /// Reads the executed GTIDs and the server's identity in one statement: a proxy may send a second one to another server. A
 /// server of MySQL executes the first comment, one of MariaDB the second.
@@ -58,7 +59,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
 /// Reads the position that the log has, and the server's identity. On MariaDB its last commits may not be visible yet.
 pub(crate) async fn logged<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
     let row: Option<(String, String)> =
-        conn.query_first(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
+        conn.first_of(POSITION).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_executed", cause))?;
     let (executed, server) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_executed"))?;
     Ok((parse(&executed, &server)?, server))
@@ -97,7 +98,7 @@ pub(crate) async fn wait_executed<Q: Queryable>(conn: &mut Q, position: &Positio
     }
     let sql = format!("SELECT {}", wait_call(position, limit));
     let timed_out: Option<Option<i64>> =
-        conn.query_first(sql).await.map_err(|cause| error::query("waiting until a position is executed", cause))?;
+        conn.first_of(sql).await.map_err(|cause| error::query("waiting until a position is executed", cause))?;
     Ok(timed_out.flatten() == Some(0))
 }
 

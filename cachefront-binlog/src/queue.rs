@@ -25,6 +25,8 @@ pub(crate) struct Piece {
     pub(crate) continued: bool,
     /// Bytes of log that it was decoded from.
     pub(crate) bytes: usize,
+    /// Readers get the row images with this transaction. False if it is only prepared, or a change of it was undone.
+    pub(crate) visible: bool,
 }
 
 /// How a reader ended.
@@ -183,7 +185,8 @@ mod tests {
 
     fn piece(number: u64, bytes: usize) -> Piece {
         let gtid = Gtid { origin: "a".into(), number };
-        Piece { gtid, committed_at: Timestamp::UNKNOWN, changes: Vec::new(), complete: true, continued: false, bytes }
+        let (committed_at, changes) = (Timestamp::UNKNOWN, Vec::new());
+        Piece { gtid, committed_at, changes, complete: true, continued: false, bytes, visible: true }
     }
 
     #[tokio::test]

@@ -18,10 +18,11 @@ use mysql_async::prelude::Queryable;
 
 use crate::column::codes_of;
 use crate::conn::Server;
-use crate::mariadb::is_mariadb;
+use crate::mariadb::IDENTITY_PREFIX;
 use crate::metadata::Labels;
 use crate::origin::wrong_server;
 use crate::position::logged;
+use crate::rows_of::RowsOf;
 
 /// The server does not know a variable.
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
@@ -128,7 +129,7 @@ impl Schema {
         table: &TableName,
     ) -> Result<()> {
         show_generated_keys(conn, server).await?;
-        let columns = read_columns(conn, server, table).await?;
+        let columns = read_columns(conn, server, table, origin.starts_with(IDENTITY_PREFIX)).await?;
         // Read after the columns: later transactions cannot have changed the columns that were read.
         let position = async { Ok(logged(conn).await) };
         let (read_at, uuid) = server.within("reading the position", server.query_timeout(), position).await??;
@@ -162,11 +163,11 @@ async fn show_generated_keys(conn: &mut Conn, server: &Server) -> Result<()> {
     server.within("turning on generated primary keys", server.query_timeout(), query).await
 }
 
-async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Result<TableColumns> {
+async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName, is_mariadb: bool) -> Result<TableColumns> {
     let sql = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COALESCE((SELECT MIN(ID) FROM \
                information_schema.COLLATIONS l WHERE l.CHARACTER_SET_NAME = c.CHARACTER_SET_NAME), 0) FROM information_schema.COLUMNS c \
                WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
-    let query = conn.exec::<(String, String, String, u64), _, _>(sql, (table.database(), table.name()));
+    let query = conn.all_with::<(String, String, String, u64), _, _>(sql, (table.database(), table.name()));
     let rows = server.within(&format!("reading the columns of `{table}`"), server.query_timeout(), query).await?;
     let mut columns = TableColumns::default();
     for (name, data_type, column_type, collation) in rows {
@@ -177,7 +178,16 @@ async fn read_columns(conn: &mut Conn, server: &Server, table: &TableName) -> Re
         // A column without one has bytes.
         columns.collations.push(Some(if collation == 0 { BINARY } else { collation }));
     }
-    if is_mariadb(conn) && hides_versions(conn, server, table).await? {
+    if is_mariadb {
+        for number in 1..=hidden_hashes(conn, server, table).await? {
+            columns.names.push(format!("DB_ROW_HASH_{number}").into());
+            columns.codes.push(codes_of("bigint"));
+            columns.unsigned.push(true);
+            columns.labels.push(None);
+            columns.collations.push(None);
+        }
+    }
+    if is_mariadb && hides_versions(conn, server, table).await? {
         for name in ["row_start", "row_end"] {
             columns.names.push(name.into());
             columns.codes.push(codes_of("timestamp"));
@@ -195,9 +205,20 @@ async fn hides_versions(conn: &mut Conn, server: &Server, table: &TableName) -> 
     let sql = "SELECT TABLE_TYPE = 'SYSTEM VERSIONED' AND NOT EXISTS (SELECT 1 FROM information_schema.COLUMNS c WHERE \
                c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME AND c.GENERATION_EXPRESSION = 'ROW START') \
                FROM information_schema.TABLES t WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
-    let query = conn.exec_first::<bool, _, _>(sql, (table.database(), table.name()));
+    let query = conn.first_with::<Option<bool>, _, _>(sql, (table.database(), table.name()));
     let hidden = server.within(&format!("reading the type of `{table}`"), server.query_timeout(), query).await?;
-    Ok(hidden.unwrap_or_default())
+    Ok(hidden.flatten().unwrap_or_default())
+}
+
+/// Returns how many columns a table of MariaDB has that hold the hash of a UNIQUE key over long texts or blobs. They follow the
+/// others, `information_schema` does not show them, and rows of the log have them.
+async fn hidden_hashes(conn: &mut Conn, server: &Server, table: &TableName) -> Result<u64> {
+    let sql = "SELECT COUNT(DISTINCT INDEX_NAME) FROM information_schema.STATISTICS s JOIN information_schema.TABLES t USING \
+               (TABLE_SCHEMA, TABLE_NAME) WHERE s.NON_UNIQUE = 0 AND s.INDEX_TYPE = 'HASH' AND t.ENGINE <> 'MEMORY' AND \
+               TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+    let query = conn.first_with::<u64, _, _>(sql, (table.database(), table.name()));
+    let count = server.within(&format!("reading the keys of `{table}`"), server.query_timeout(), query).await?;
+    Ok(count.unwrap_or_default())
 }
 
 /// Parses the labels in `enum('a','it''s')` or `set(..)`, in which the server escapes backslashes and control characters.

@@ -21,16 +21,21 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// Serves the same events to every reader, and then ends the stream.
     pub(crate) async fn serve(events: Vec<Vec<u8>>) -> Self {
+        Self::serve_as("9.7.4", events).await
+    }
+
+    /// Serves events as a server of this version. It has MySQL's variables, except that `@@read_only` is a word.
+    pub(crate) async fn serve_as(version: &'static str, events: Vec<Vec<u8>>) -> Self {
         Self::listen(move |mut client| {
             let events = events.clone();
-            async move { session(&mut client, &events, None).await }
+            async move { session(&mut client, version, &events, None).await }
         })
         .await
     }
 
     /// Never replies to this query.
     pub(crate) async fn without_reply_to(sql: &'static str) -> Self {
-        Self::listen(move |mut client| async move { session(&mut client, &[], Some(sql)).await }).await
+        Self::listen(move |mut client| async move { session(&mut client, "9.7.4", &[], Some(sql)).await }).await
     }
 
     /// Refuses every client with this error instead of a greeting.
@@ -104,8 +109,13 @@ pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u
 }
 
 /// Logs a client in, and replies to its commands until it goes; never to the query `unanswered`.
-async fn session(client: &mut TcpStream, events: &[Vec<u8>], unanswered: Option<&str>) -> std::io::Result<()> {
-    send(client, 0, &greeting(false)).await?;
+async fn session(
+    client: &mut TcpStream,
+    version: &str,
+    events: &[Vec<u8>],
+    unanswered: Option<&str>,
+) -> std::io::Result<()> {
+    send(client, 0, &greeting_as(version, false)).await?;
     receive(client).await?;
     send(client, 2, OK).await?;
     loop {
@@ -127,10 +137,16 @@ async fn session(client: &mut TcpStream, events: &[Vec<u8>], unanswered: Option<
 
 /// Replies to a query: one row if it reads variables.
 async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
+    // A variable that is not compared is returned as it is.
+    let read_only = if sql.contains("CAST(@@GLOBAL.read_only AS CHAR) NOT IN") { "0" } else { "OFF" };
     let row = if sql.contains("@@GLOBAL.server_uuid") {
-        vec![format!("{UUID}:1-5"), UUID.to_owned()]
+        let mut row = vec![format!("{UUID}:1-5"), UUID.to_owned()];
+        row.extend(sql.contains("@@GLOBAL.read_only").then(|| read_only.to_owned()));
+        row
     } else if sql.contains("@@GLOBAL.read_only") {
-        vec!["0".to_owned()]
+        vec![read_only.to_owned()]
+    } else if sql == "SELECT 'a word'" {
+        vec!["word".to_owned()]
     } else if sql.contains("@@") && sql.starts_with("SELECT") {
         vec!["28800".to_owned()]
     } else {
@@ -149,9 +165,15 @@ async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
 
 /// The first packet of a server that takes native passwords, and TLS or not.
 pub(crate) fn greeting(tls: bool) -> Vec<u8> {
+    greeting_as("9.7.4", tls)
+}
+
+/// The first packet of a server of this version.
+fn greeting_as(version: &str, tls: bool) -> Vec<u8> {
     let capabilities: u32 = 0x0008_a201 | if tls { 0x0800 } else { 0 };
     let mut packet = vec![10];
-    packet.put_slice(b"9.7.4\0");
+    packet.put_slice(version.as_bytes());
+    packet.put_u8(0);
     packet.put_u32_le(7);
     packet.put_slice(b"saltsalt\0");
     packet.put_u16_le(capabilities as u16);

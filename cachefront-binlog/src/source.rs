@@ -10,17 +10,17 @@
 //! next batch is not in the position yet, so a failure in between delivers it again from its
 //! beginning.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cachefront_core::event::{Batch, Transaction, TransitTimes};
+use cachefront_core::event::{Batch, TableName, Transaction, TransitTimes};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
 use cachefront_core::{Error, ErrorKind, Position, Result};
 use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 use tokio::task::JoinHandle;
 
 use crate::assemble::Assembler;
@@ -38,6 +38,7 @@ use crate::preflight::{self, Rules};
 use crate::probe::MySqlProbe;
 use crate::queue::{End, Piece, Queue, State};
 use crate::reader::Reader;
+use crate::rows_of::RowsOf;
 use crate::schema::Schema;
 use crate::stream::{Identity, Stream};
 
@@ -70,6 +71,8 @@ pub struct BinlogSource {
     pub(crate) schema: Schema,
     /// The position at which the reader panicked. A second panic at the same position is not retried.
     pub(crate) panicked_at: Option<Position>,
+    /// Mapped tables that did not exist when they were checked last.
+    pub(crate) missing: BTreeSet<TableName>,
 }
 
 /// An open stream and the task that reads it.
@@ -110,21 +113,23 @@ impl BinlogSource {
     /// `Unavailable` or `Timeout` if the server cannot be queried; `Config` if it has no GTIDs.
     pub async fn oldest(&self) -> Result<Position> {
         let mut conn = self.server.connect().await?;
-        if mariadb::is_mariadb(&conn) {
+        let limit = self.server.query_timeout();
+        let asked = mariadb::is_mariadb(&mut conn);
+        if self.server.within("asking which server it is", limit, asked).await? {
             return self.oldest_of_mariadb(conn).await;
         }
-        let query = conn.query_first::<String, _>("SELECT @@GLOBAL.gtid_purged");
-        let purged = self.server.within("reading @@GLOBAL.gtid_purged", self.server.query_timeout(), query).await?;
+        let query = conn.first_of::<String, _>("SELECT @@GLOBAL.gtid_purged");
+        let purged = self.server.within("reading @@GLOBAL.gtid_purged", limit, query).await?;
         parse_executed(&purged.unwrap_or_default())
     }
 
     /// The position at the beginning of MariaDB's first file.
     async fn oldest_of_mariadb(&self, mut conn: Conn) -> Result<Position> {
         let limit = self.server.query_timeout();
-        let logs = conn.query_first::<mysql_async::Row, _>("SHOW BINARY LOGS");
+        let logs = conn.first_of::<mysql_async::Row, _>("SHOW BINARY LOGS");
         let first = self.server.within("listing the files of the log", limit, logs).await?;
-        let file: String = first.and_then(|row| row.get(0)).unwrap_or_default();
-        let state = conn.exec_first::<Option<String>, _, _>("SELECT BINLOG_GTID_POS(?, 4)", (file,));
+        let file: String = first.and_then(|row| row.get_opt(0)?.ok()).unwrap_or_default();
+        let state = conn.first_with::<Option<String>, _, _>("SELECT BINLOG_GTID_POS(?, 4)", (file,));
         let state = self.server.within("reading the beginning of the log", limit, state).await?;
         mariadb::position::parse(&state.flatten().unwrap_or_default())
     }
@@ -154,8 +159,7 @@ impl BinlogSource {
 
     /// Reads the UUID of the server that a connection leads to, whether its log has column names, and how it compares names.
     async fn identify(&self, conn: &mut Conn) -> Result<(Box<str>, bool, Casing)> {
-        let query =
-            conn.query_first(format!("{POSITION}, @@GLOBAL.binlog_row_metadata, @@GLOBAL.lower_case_table_names"));
+        let query = conn.first_of(format!("{POSITION}, @@GLOBAL.binlog_row_metadata, @@GLOBAL.lower_case_table_names"));
         let row = self.server.within("reading @@GLOBAL.server_uuid", self.server.query_timeout(), query).await?;
         let (_, uuid, metadata, casing): (String, String, String, u64) =
             row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.server_uuid"))?;
@@ -230,7 +234,8 @@ impl ChangeSource for BinlogSource {
     }
 
     async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
-        preflight::run(&self.server, &self.origin, filter, &self.settings, self.rules).await
+        let missing = &mut self.missing;
+        preflight::run(&self.server, &self.origin, filter, &self.settings, self.rules, missing).await
     }
 
     async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
@@ -252,6 +257,7 @@ impl ChangeSource for BinlogSource {
         let (stream, first) = opening.await?;
         let schema = std::mem::take(&mut self.schema);
         let mut assembler = Assembler::new(names, schema, effects, &self.settings);
+        assembler.expect_new(self.missing.iter().cloned());
         assembler.decode_rows_by(self.decoder);
         let queue = Arc::new(Queue::new(self.settings.buffer_bytes_max));
         let reader = Reader::new(self.server.clone(), origin.clone(), stream, assembler, Arc::clone(&queue));
@@ -370,20 +376,30 @@ fn fill(state: &mut State, position: &mut Position, limits: &BatchLimits) -> Bat
 /// Adds a piece to the batch. Consecutive parts of one transaction are merged.
 fn add(transactions: &mut Vec<Transaction>, piece: Piece) {
     let unmapped = piece.is_unmapped();
-    let Piece { gtid, committed_at, changes, complete, .. } = piece;
+    let Piece { gtid, committed_at, changes, complete, visible, .. } = piece;
     if let Some(last) = transactions.last_mut()
         && !last.complete
         && last.gtid == gtid
     {
         last.changes.extend(changes);
-        last.complete = complete;
+        last.complete = complete && visible;
     } else if !unmapped {
+        let (gtid, complete) = (gtid.clone(), complete && visible);
         transactions.push(Transaction { gtid, committed_at, transit: TransitTimes::default(), changes, complete });
+    }
+    if complete && !visible && !unmapped {
+        // Images of a part give no values, and the end has none.
+        let (transit, changes) = (TransitTimes::default(), Vec::new());
+        transactions.push(Transaction { gtid, committed_at, transit, changes, complete });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cachefront_core::Gtid;
+    use cachefront_core::clock::Timestamp;
+    use cachefront_core::event::Change;
+
     use super::*;
 
     #[tokio::test]
@@ -400,6 +416,7 @@ mod tests {
             running: None,
             schema: Schema::default(),
             panicked_at: None,
+            missing: BTreeSet::new(),
         };
         let panic_once = async |source: &mut BinlogSource| {
             let queue = Arc::new(Queue::new(1));
@@ -418,5 +435,25 @@ mod tests {
         assert_eq!(panic_once(&mut source).await, ErrorKind::Gap);
         source.position = "a:1-6".parse().expect("a position");
         assert_eq!(panic_once(&mut source).await, ErrorKind::Unavailable, "the position advanced in between");
+    }
+
+    #[test]
+    fn a_transaction_whose_images_are_no_values_ends_with_an_empty_part() {
+        let piece = |number: u64, changes: usize, complete: bool, visible: bool| {
+            let change = Change::Tables { tables: Vec::new(), reason: String::new() };
+            let (gtid, changes) = (Gtid { origin: "a".into(), number }, vec![change; changes]);
+            Piece { gtid, committed_at: Timestamp::UNKNOWN, changes, complete, continued: false, bytes: 0, visible }
+        };
+        let shape = |pieces: Vec<Piece>| {
+            let mut transactions = Vec::new();
+            pieces.into_iter().for_each(|piece| add(&mut transactions, piece));
+            let shape = transactions.iter().map(|own| (own.gtid.number, own.changes.len(), own.complete));
+            shape.collect::<Vec<_>>()
+        };
+        assert_eq!(shape(vec![piece(1, 2, true, true)]), [(1, 2, true)]);
+        assert_eq!(shape(vec![piece(1, 2, true, false)]), [(1, 2, false), (1, 0, true)]);
+        let parts = vec![piece(1, 2, false, true), piece(1, 1, true, false), piece(2, 1, true, true)];
+        assert_eq!(shape(parts), [(1, 3, false), (1, 0, true), (2, 1, true)]);
+        assert_eq!(shape(vec![piece(1, 0, true, false)]), [], "only the position moves");
     }
 }

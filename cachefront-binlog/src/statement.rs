@@ -8,8 +8,10 @@
 //! | verb | effect |
 //! |---|---|
 //! | BEGIN, START TRANSACTION, XA START | [`Statement::Begin`] |
-//! | COMMIT, ROLLBACK of a whole transaction | [`Statement::Commit`] |
-//! | SAVEPOINT, RELEASE, ROLLBACK TO, XA END | [`Statement::Inside`] |
+//! | COMMIT | [`Statement::Commit`] |
+//! | ROLLBACK of a whole transaction | [`Statement::Rollback`] |
+//! | ROLLBACK TO | [`Statement::RollbackTo`] |
+//! | SAVEPOINT, RELEASE, XA END | [`Statement::Inside`] |
 //! | CREATE TABLE | [`Statement::Created`]; with a query [`Statement::Filled`] |
 //! | ALTER, DROP, RENAME, TRUNCATE, REPAIR of tables, DDL on views | [`Statement::Tables`] |
 //! | DROP DATABASE | [`Statement::Databases`] |
@@ -39,6 +41,11 @@ pub(crate) enum Statement {
     Begin,
     /// The transaction commits.
     Commit,
+    /// The transaction ends, and its changes are undone as far as the engines of its tables can: some of those that were
+    /// logged are valid.
+    Rollback,
+    /// The changes since a savepoint are undone, as far as the engines of their tables can.
+    RollbackTo,
     /// SAVEPOINT, XA END and the like, which do not end the transaction.
     Inside,
     /// A prepared XA transaction commits.
@@ -251,9 +258,9 @@ impl Parser<'_> {
     /// ROLLBACK of a whole transaction is logged only if it could not undo all changes: those logged before it are valid.
     fn rollback(&mut self) -> Statement {
         if self.tokens.word("TO") || self.tokens.word("WORK") && self.tokens.word("TO") {
-            Statement::Inside
+            Statement::RollbackTo
         } else {
-            Statement::Commit
+            Statement::Rollback
         }
     }
 

@@ -37,7 +37,7 @@ use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::error;
 use crate::events::{Event, EventReader};
-use crate::mariadb::position::to_connect_state;
+use crate::mariadb::{IDENTITY_PREFIX, position::to_connect_state};
 use crate::origin::wrong_server;
 use crate::position::{POSITION, to_sids};
 use crate::wire::{self, DriverResult, LogConn};
@@ -92,10 +92,10 @@ impl Stream {
     ) -> Result<(Self, Event)> {
         let mut conn = server.connect_log().await?;
         check(server, &mut conn, origin).await?;
-        let set = variables(&conn, identity, from, settings)?;
+        let set = variables(origin, identity, from, settings)?;
         server.within("preparing the log's stream", server.query_timeout(), conn.query(&set)).await?;
         let mut asked = BinlogRequest::new(identity.server_id);
-        if !conn.is_mariadb() {
+        if !origin.starts_with(IDENTITY_PREFIX) {
             asked = asked.with_use_gtid(true).with_sids(to_sids(from)?);
         }
         let requesting = request(&mut conn, &asked);
@@ -167,8 +167,8 @@ async fn check(server: &Server, conn: &mut LogConn, origin: &str) -> Result<()> 
     }
 }
 
-/// The variables of the session that the server reads before it sends its log.
-fn variables(conn: &LogConn, identity: &Identity, from: &Position, settings: &BinlogSettings) -> Result<String> {
+/// The variables of the session that the server `origin` reads before it sends its log.
+fn variables(origin: &str, identity: &Identity, from: &Position, settings: &BinlogSettings) -> Result<String> {
     let nanos = settings.heartbeat.as_nanos();
     let uuid = &identity.replica_uuid;
     // Servers before 8.0.26 know only the older names. Without the checksum's variable a server sends no events that have one.
@@ -176,7 +176,7 @@ fn variables(conn: &LogConn, identity: &Identity, from: &Position, settings: &Bi
         "SET @source_heartbeat_period = {nanos}, @master_heartbeat_period = {nanos}, @replica_uuid = '{uuid}', \
          @slave_uuid = '{uuid}', @master_binlog_checksum = 'ALL'"
     );
-    if conn.is_mariadb() {
+    if origin.starts_with(IDENTITY_PREFIX) {
         // Without the capability the server hides its GTIDs from a replica that it takes for one of MySQL.
         set.push_str(", @mariadb_slave_capability = 4, @slave_gtid_strict_mode = 1, @slave_gtid_ignore_duplicates = 0");
         set.push_str(&format!(", @slave_connect_state = '{}'", to_connect_state(from)?));
@@ -270,6 +270,18 @@ mod tests {
         let error = open(&scripted, "another", &BinlogSettings::default()).await.expect_err("another server");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.to_string().contains(UUID) && error.to_string().contains("another"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_is_of_mysql_whatever_its_version_is() {
+        for version in ["26.7.0", "10.0.1", "9.7.4"] {
+            let scripted = Scripted::serve_as(version, vec![bytes_of(kind::XID, 0, &[0; 8])]).await;
+            let server = Server::new(&scripted.url, &Tls::default(), &BinlogSettings::default()).expect("a server");
+            let from = format!("{UUID}:1-5").parse().expect("a position");
+            let settings = BinlogSettings::default();
+            let opened = Stream::open(&server, UUID, &Identity::new(None), &from, &settings).await;
+            assert!(opened.is_ok(), "{version}: {:?}", opened.err());
+        }
     }
 
     #[test]

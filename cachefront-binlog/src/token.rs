@@ -5,18 +5,22 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::error;
-use crate::mariadb::{self, position::parse_gtid};
+use crate::mariadb::position::parse_gtid;
 use crate::position::logged;
+use crate::rows_of::RowsOf;
 
 /// Reads the GTID of the transaction that the previous statement of this connection committed. The Performance Schema
 /// numbers what a connection does: the transaction must have ended right before this statement, which is still running, began.
 /// So an older transaction is never taken for one that was not recorded, as those of XA are not. And the server must know
 /// this connection by the number that it was greeted with: a proxy may send the statement over another connection.
-const OWN_COMMIT: &str = "SELECT t.GTID FROM performance_schema.events_transactions_current t \
+const OWN_COMMIT: &str = "t.GTID FROM performance_schema.events_transactions_current t \
      JOIN performance_schema.events_statements_current s USING (THREAD_ID) \
      WHERE THREAD_ID = PS_CURRENT_THREAD_ID() AND s.NESTING_EVENT_LEVEL = 0 AND t.END_EVENT_ID = s.EVENT_ID - 1 \
      AND s.END_EVENT_ID IS NULL \
      AND t.STATE = 'COMMITTED' AND t.GTID LIKE '%:%' AND CONNECTION_ID() = ";
+
+/// The transaction that this connection logged last, which MariaDB says without the Performance Schema.
+const OWN_COMMIT_OF_MARIADB: &str = "@@last_gtid FROM DUAL WHERE CONNECTION_ID() = ";
 
 /// Reads the token of all commits so far, for writers. Call it after COMMIT, on any connection to the same server.
 ///
@@ -77,29 +81,21 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
 /// # Errors
 /// As [`commit_token`].
 pub async fn own_commit_token(conn: &mut Conn) -> Result<Position> {
-    if mariadb::is_mariadb(conn) {
-        return last_gtid(conn).await;
-    }
-    let query = format!("{OWN_COMMIT}{}", conn.id());
-    match conn.query_first::<Option<String>, _>(query).await {
-        Ok(Some(Some(gtid))) => gtid.parse(),
+    let id = conn.id();
+    // A server of MySQL executes the first comment, one of MariaDB the second.
+    let query = format!("SELECT /*!50700 {OWN_COMMIT}{id} */ /*M! {OWN_COMMIT_OF_MARIADB}{id} */");
+    match conn.first_of::<Option<String>, _>(query).await.map(Option::flatten) {
+        Ok(Some(last)) if last.contains(':') => last.parse(),
+        Ok(Some(last)) if !last.is_empty() => of_mariadb(&last),
         Ok(_) | Err(mysql_async::Error::Server(_)) => commit_token(conn).await,
         Err(cause) => Err(error::query("reading the GTID of the last commit", cause)),
     }
 }
 
-/// The last transaction that this connection logged on MariaDB.
-async fn last_gtid(conn: &mut Conn) -> Result<Position> {
-    let query = format!("SELECT IF(CONNECTION_ID() = {}, @@last_gtid, '')", conn.id());
-    let last: Option<String> =
-        conn.query_first(query).await.map_err(|cause| error::query("reading @@last_gtid", cause))?;
-    match last.filter(|last| !last.is_empty()) {
-        Some(last) => {
-            let (origin, number) = parse_gtid(&last)?;
-            let mut position = Position::new();
-            position.insert(&Gtid { origin, number });
-            Ok(position)
-        }
-        None => commit_token(conn).await,
-    }
+/// The token of a transaction of MariaDB.
+fn of_mariadb(gtid: &str) -> Result<Position> {
+    let (origin, number) = parse_gtid(gtid)?;
+    let mut position = Position::new();
+    position.insert(&Gtid { origin, number });
+    Ok(position)
 }

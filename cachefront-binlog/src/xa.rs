@@ -12,31 +12,32 @@ use cachefront_core::event::Change;
 /// as a change of any row.
 const CHANGES_MAX: usize = 10_000;
 
-/// The changes of transactions that are prepared and neither committed nor rolled back.
+/// The changes of transactions that are prepared and neither committed nor rolled back, and whether readers get their row images
+/// with the commit.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared {
-    by_xid: HashMap<Vec<u8>, Vec<Change>>,
+    by_xid: HashMap<Vec<u8>, (Vec<Change>, bool)>,
     changes: usize,
 }
 
 impl Prepared {
     /// Keeps the changes of a transaction. `None` means that there were too many.
-    pub(crate) fn remember(&mut self, xid: Vec<u8>, changes: Option<Vec<Change>>) {
+    pub(crate) fn remember(&mut self, xid: Vec<u8>, changes: Option<Vec<Change>>, visible: bool) {
         self.forget(&xid);
         let Some(changes) = changes else { return };
         // Each transaction counts one more, so that empty ones are bounded too.
         let weight = changes.len() + 1;
         if self.changes + weight <= CHANGES_MAX {
             self.changes += weight;
-            self.by_xid.insert(xid, changes);
+            self.by_xid.insert(xid, (changes, visible));
         }
     }
 
     /// Removes a transaction and returns its changes. `None` if they are unknown.
-    pub(crate) fn forget(&mut self, xid: &[u8]) -> Option<Vec<Change>> {
-        let changes = self.by_xid.remove(xid)?;
+    pub(crate) fn forget(&mut self, xid: &[u8]) -> Option<(Vec<Change>, bool)> {
+        let (changes, visible) = self.by_xid.remove(xid)?;
         self.changes = self.changes.saturating_sub(changes.len() + 1);
-        Some(changes)
+        Some((changes, visible))
     }
 }
 
@@ -79,9 +80,9 @@ mod tests {
     #[test]
     fn changes_that_do_not_fit_are_unknown_later() {
         let mut prepared = Prepared::default();
-        prepared.remember(b"a".to_vec(), Some(vec![change()]));
-        prepared.remember(b"b".to_vec(), Some(vec![change(); CHANGES_MAX]));
-        assert_eq!(prepared.forget(b"a").map(|changes| changes.len()), Some(1));
+        prepared.remember(b"a".to_vec(), Some(vec![change()]), true);
+        prepared.remember(b"b".to_vec(), Some(vec![change(); CHANGES_MAX]), true);
+        assert_eq!(prepared.forget(b"a").map(|(changes, _)| changes.len()), Some(1));
         assert!(prepared.forget(b"b").is_none());
         assert_eq!(prepared.changes, 0);
         let mut kept = Kept::new();

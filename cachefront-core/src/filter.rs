@@ -1,6 +1,6 @@
 //! The tables and columns that mappings read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::TableName;
 
@@ -46,6 +46,10 @@ pub struct TableFilter {
     tables: BTreeMap<TableName, Columns>,
     /// The columns that mappings name, also those of a table of which another mapping reads all.
     named: BTreeMap<TableName, Vec<Box<str>>>,
+    /// The tables whose rows give values of entries.
+    valued: BTreeSet<TableName>,
+    /// Another program reads the log and sends rows as text. These columns, `database.table.column`, have a type there.
+    relayed: Option<BTreeSet<Box<str>>>,
     /// Every other table is included, with all columns.
     everything: bool,
 }
@@ -92,7 +96,42 @@ impl TableFilter {
         for (table, names) in &other.named {
             self.name(table, names);
         }
+        self.valued.extend(other.valued.iter().cloned());
+        if let Some(typed) = &other.relayed {
+            self.relayed.get_or_insert_default().extend(typed.iter().cloned());
+        }
         self.everything |= other.everything;
+    }
+
+    /// Notes that values of entries are made from rows of this table; see
+    /// [`CacheBuilder::refresh_in_place`](crate::CacheBuilder::refresh_in_place).
+    pub fn add_row_values(&mut self, table: TableName) {
+        self.valued.insert(table);
+    }
+
+    /// Returns true if values of entries are made from rows of this table. A source whose log has rows of the table that
+    /// readers do not get must refuse it.
+    pub fn has_row_values(&self, table: &TableName) -> bool {
+        self.valued.contains(table)
+    }
+
+    /// Notes that another program reads the log and sends its rows as text, as Debezium does, and which columns
+    /// (`database.table.column`) have a type there. A server is checked for what that program needs then.
+    #[must_use]
+    pub fn relayed<T: Into<Box<str>>>(mut self, typed: impl IntoIterator<Item = T>) -> Self {
+        self.relayed.get_or_insert_default().extend(typed.into_iter().map(Into::into));
+        self
+    }
+
+    /// Returns true if another program reads the log.
+    pub fn is_relayed(&self) -> bool {
+        self.relayed.is_some()
+    }
+
+    /// Returns true if the program that reads the log has a type for a column, whose name is compared without regard to case.
+    pub fn is_typed(&self, table: &TableName, column: &str) -> bool {
+        let name = format!("{table}.{column}");
+        self.relayed.iter().flatten().any(|typed| typed.eq_ignore_ascii_case(&name))
     }
 
     /// Returns the columns to read of `table`; `None` if the table is not included.
@@ -139,5 +178,16 @@ mod tests {
             assert_eq!((first.get(&table), first.named(&table)), (Some(&Columns::All), &["email".into()][..]));
         }
         assert!(TableFilter::everything().named(&table).is_empty());
+    }
+
+    #[test]
+    fn what_one_mapping_asks_for_holds_for_all() {
+        let (mut all, mut one) = (TableFilter::new(), TableFilter::new());
+        one.add_row_values("shop.orders".into());
+        all.merge(&one);
+        all.merge(&TableFilter::new().relayed(["shop.orders.id"]));
+        assert!(all.is_relayed() && !one.is_relayed());
+        assert!(all.is_typed(&"shop.orders".into(), "ID") && !all.is_typed(&"shop.orders".into(), "key"));
+        assert!(all.has_row_values(&"shop.orders".into()) && !all.has_row_values(&"shop.users".into()));
     }
 }

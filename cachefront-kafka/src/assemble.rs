@@ -12,7 +12,7 @@
 //! | BEGIN, END | the tracker; END has the number of events for each table |
 //! | definition, TRUNCATE | a change of whole tables |
 //! | marker row | no change; its set joins the position when its transaction is complete |
-//! | row of a new snapshot | a gap |
+//! | row or schema of a new snapshot | a gap |
 //! | anything else | its offset counts as read |
 
 use cachefront_core::event::{Batch, Change, Operation, RowChange, TableName, Transaction, TransitTimes};
@@ -22,14 +22,20 @@ use cachefront_core::{Error, Gtid, Position, Result, Timestamp};
 use crate::brokers::{Bounds, TopicPartition};
 use crate::checkpoint::{Resume, ResumePoint};
 use crate::error::gap;
-use crate::event::{BlockOrder, Event, Origin, Snapshot};
+use crate::event::{BlockOrder, Event, Origin};
 use crate::partition::{PartitionState, Settled};
 use crate::probe::lost;
 use crate::reader::{Command, Fetched};
 use crate::scope::Scope;
 use crate::tracker::{PartitionOffset, Tracker};
 
+mod metadata;
+mod seen;
+mod snapshot;
 mod watch;
+
+pub(crate) use seen::InSnapshot;
+use seen::{Metadata, UNCOUNTED};
 
 /// The state of one session, without any input or output.
 #[derive(Debug)]
@@ -48,31 +54,17 @@ pub(crate) struct Assembler {
     metadata: Metadata,
     /// Rows were read that no transaction counts, although the connector counts events. Outlives the session.
     uncounted: bool,
-    /// A snapshot is being read, and its first row has flushed everything.
-    snapshot: bool,
+    /// The snapshot that is being read, and has flushed everything.
+    snapshot: InSnapshot,
     draft: Vec<Transaction>,
     changes: usize,
     bytes: usize,
     moved: bool,
 }
 
-/// The transaction metadata that a session has read.
-///
-/// From the three it is known whether the connector counts events, and so what a missing order
-/// means.
-#[derive(Clone, Copy, Debug, Default)]
-struct Metadata {
-    /// A BEGIN or an END.
-    bounds: bool,
-    /// A row with its order in a transaction.
-    orders: bool,
-    /// A row without it.
-    without_order: bool,
-}
-
 impl Assembler {
-    /// Opens a session at a checkpoint. `found` are the partitions that exist; `snapshot` is true if the previous session
-    /// ended within a snapshot.
+    /// Opens a session at a checkpoint. `found` are the partitions that exist; `snapshot` is the one that the previous session
+    /// ended within.
     ///
     /// # Errors
     /// [`Gap`](cachefront_core::ErrorKind::Gap) if records after the checkpoint are gone.
@@ -80,7 +72,7 @@ impl Assembler {
         scope: Scope,
         from: &Checkpoint,
         found: &[(TopicPartition, Bounds)],
-        snapshot: bool,
+        snapshot: InSnapshot,
     ) -> Result<(Self, Vec<Command>)> {
         let opened = Resume::decode(&from.resume)?;
         let tracker = Tracker::new(from.position.clone(), scope.ranges_max);
@@ -196,12 +188,17 @@ impl Assembler {
                 self.tables(tables, reason, &origin, at, time).or_else(|error| self.doubt(error, at))?;
             }
             Event::Read { table, snapshot, .. } => self.snapshot_row(&table, snapshot, at)?,
-            Event::Begin { gtid: Some(gtid) } if self.claims => self.tracker.begin(&gtid, at),
+            Event::Begin { gtid } => {
+                self.note_streaming(at);
+                if let Some(gtid) = gtid.filter(|_| self.claims) {
+                    self.tracker.begin(&gtid, at);
+                }
+            }
             Event::End { gtid: Some(gtid), tables, .. } if self.claims => {
                 let counts = tables.into_iter().filter(|(table, _)| self.scope.tables.contains(table)).collect();
                 self.tracker.end(&gtid, counts, at);
             }
-            Event::Begin { .. } | Event::End { .. } | Event::Ignored { .. } => {}
+            Event::End { .. } | Event::Ignored { .. } => {}
         }
         Ok(command)
     }
@@ -224,8 +221,7 @@ impl Assembler {
 
     /// A row change; that of the marker is not handed on.
     fn row(&mut self, mut row: RowChange, origin: Origin, at: PartitionOffset, time: i64) -> Result<()> {
-        // Only a row after the generation's beginning shows that the snapshot has ended.
-        self.snapshot &= self.is_before(at);
+        self.note_streaming(at);
         let gtid = known(origin.gtid.as_ref(), "a row change")?.clone();
         if !self.counts(&gtid, &row.table, origin.order, at) {
             return Ok(());
@@ -272,10 +268,13 @@ impl Assembler {
     /// Counts an event of a transaction. Returns false if the event was returned before.
     fn counts(&mut self, gtid: &Gtid, table: &TableName, order: Option<BlockOrder>, at: PartitionOffset) -> bool {
         let Some(order) = order else {
+            if self.is_covered(gtid, at) {
+                return false;
+            }
             self.give_up_claims(
                 "the connector does not count the events of transactions: set provide.transaction.metadata=true",
             );
-            return !self.is_covered(gtid, at);
+            return true;
         };
         // All counted events of complete transactions were returned; a connector repeats some after a restart.
         if self.tracker.is_past(gtid) {
@@ -297,55 +296,6 @@ impl Assembler {
     fn is_row(&self, at: PartitionOffset) -> bool {
         let has_definitions = |state: &PartitionState| *state.partition.topic == *self.scope.topics.definitions;
         self.scope.is_flattened && !self.partitions.get(at.0).is_some_and(has_definitions)
-    }
-
-    /// Records what an event shows of the connector's transaction metadata.
-    ///
-    /// # Errors
-    /// [`Gap`](cachefront_core::ErrorKind::Gap), once, if a row belongs to no transaction although the connector writes
-    /// transaction metadata. The row is of an XA transaction: the connector emits such rows at the prepare, and no record
-    /// at the commit.
-    fn note_metadata(&mut self, event: &Event, at: PartitionOffset) -> Result<()> {
-        let row = match event {
-            Event::Begin { gtid: Some(_) } | Event::End { gtid: Some(_), .. } => {
-                self.metadata.bounds = true;
-                None
-            }
-            Event::Row { origin, .. } => Some(origin),
-            Event::Tables { origin, .. } if self.is_row(at) => Some(origin),
-            _ => None,
-        };
-        match row {
-            Some(Origin { order: Some(_), .. }) => self.metadata.orders = true,
-            Some(Origin { gtid: Some(_), .. }) => self.metadata.without_order = true,
-            _ => {}
-        }
-        let seen = self.metadata;
-        // Flattened rows may lack their order because the transformation leaves it out.
-        let is_counting = seen.orders || (seen.bounds && !self.scope.is_flattened);
-        if self.uncounted || !seen.without_order || !is_counting {
-            return Ok(());
-        }
-        self.uncounted = true;
-        Err(gap(UNCOUNTED))
-    }
-
-    /// Handles a row of a snapshot. The connector takes one if it cannot resume in the log, so changes before it may be
-    /// lost.
-    fn snapshot_row(&mut self, table: &TableName, snapshot: Snapshot, at: PartitionOffset) -> Result<()> {
-        let begins = match snapshot {
-            Snapshot::Incremental => false,
-            Snapshot::First => true,
-            Snapshot::Other => !self.snapshot,
-        };
-        // A generation that began after this row was written covers everything before the snapshot.
-        if begins && !self.is_before(at) {
-            self.snapshot = true;
-            return Err(gap(format!(
-                "the connector took a new snapshot (it reads {table}): changes before it may have been lost"
-            )));
-        }
-        Ok(())
     }
 
     /// True if the generation began after this record was written.
@@ -422,11 +372,6 @@ impl Assembler {
         resume
     }
 
-    /// True within a snapshot that has flushed everything.
-    pub(crate) fn snapshot(&self) -> bool {
-        self.snapshot
-    }
-
     /// True if rows were read that no transaction counts, although the connector counts events.
     pub(crate) fn uncounted(&self) -> bool {
         self.uncounted
@@ -459,19 +404,14 @@ fn known<'a>(gtid: Option<&'a Gtid>, what: &str) -> Result<&'a Gtid> {
     })
 }
 
-/// Why the source claims no positions after a row without an order in its transaction.
-const UNCOUNTED: &str = "rows belong to no transaction of the transaction topic. They are of XA transactions: the \
-     connector writes such rows when they are prepared, and no record when they are committed, so cached values of these \
-     rows may stay stale. Use BinlogSource, which reads the binary log, or keep XA transactions away from the mapped \
-     tables. If there are none, set provide.transaction.metadata=true. Then restart with an empty store";
-
 /// Returns the GTID set in a marker row.
 fn executed(row: &RowChange, column: &str) -> Option<Position> {
     if row.operation == Operation::Delete {
         return None;
     }
     let read = row.after.as_ref()?.get::<String>(column);
-    match read.map(|text| text.parse::<Position>()) {
+    // It is the server's own, and as long as that.
+    match read.map(|text| Position::parse_stored(&text)) {
         Ok(Ok(position)) => Some(position),
         Ok(Err(error)) | Err(error) => {
             tracing::warn!(error = %error.chain(), table = %row.table, "a marker row is ignored: its GTID set cannot be parsed");

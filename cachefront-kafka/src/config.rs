@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Maximum of every duration: longer than any useful one, and short enough to be added to any point in time.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The time that the client allows a member between two polls, which may not be shorter.
+const SESSION_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// Settings of a [`KafkaSource`](crate::KafkaSource): limits, intervals and timeouts. A duration is above zero and at most 24 h.
 ///
 /// ```
@@ -102,6 +105,10 @@ impl KafkaSettings {
         if let Some((name, duration)) = durations.iter().find(|(_, duration)| *duration > DURATION_MAX) {
             return Err(invalid(format!("`{name}` is {duration:?}: set at most 24 h")));
         }
+        if self.session_timeout > SESSION_TIMEOUT_MAX {
+            let message = format!("`session_timeout` is {:?}: set at most 5 min", self.session_timeout);
+            return Err(invalid(message));
+        }
         let numbers = [
             ("fetch_bytes_max", self.fetch_bytes_max),
             ("buffer_events_max", self.buffer_events_max),
@@ -142,6 +149,9 @@ mod tests {
             let error = settings.validate().expect_err("a time that cannot be waited for").to_string();
             assert!(error.contains(&format!("`{name}`")) && error.contains("24 h"), "{error}");
         }
+        let long = KafkaSettings::default().with_session_timeout(SESSION_TIMEOUT_MAX + Duration::from_nanos(1));
+        let refused = long.validate().expect_err("the client would refuse it").to_string();
+        assert!(refused.contains("`session_timeout`") && refused.contains("5 min"), "{refused}");
         let day = KafkaSettings::default().with_completion_timeout(DURATION_MAX);
         day.validate().expect("the maximum is valid");
         let none = KafkaSettings::default().with_tail_records(0);

@@ -6,9 +6,9 @@
 //!
 //! | code | kind | the source |
 //! |---|---|---|
-//! | offset out of range | `Gap` | flushes, and goes on at the end |
+//! | offset out of range, a record that is damaged or cannot be decompressed | `Gap` | flushes, and goes on at the end |
 //! | request timed out | `Timeout` | opens a new session |
-//! | authentication, authorisation, TLS, invalid setting | `Config` | reports it until it is corrected |
+//! | authentication, authorisation, TLS, invalid setting, a compression that this build lacks | `Config` | reports it until it is corrected |
 //! | all others | `Unavailable` | opens a new session |
 
 use cachefront_core::{Error, ErrorKind};
@@ -18,7 +18,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
     use RDKafkaErrorCode as Code;
     match code {
-        Code::OffsetOutOfRange | Code::AutoOffsetReset => ErrorKind::Gap,
+        Code::OffsetOutOfRange
+        | Code::AutoOffsetReset
+        | Code::LogTruncation
+        | Code::BadMessage
+        | Code::BadCompression
+        | Code::InvalidMessage
+        | Code::InvalidMessageSize
+        | Code::Underflow => ErrorKind::Gap,
         Code::OperationTimedOut | Code::RequestTimedOut | Code::TimedOutQueue => ErrorKind::Timeout,
         Code::Authentication
         | Code::SaslAuthenticationFailed
@@ -28,7 +35,14 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         | Code::ClusterAuthorizationFailed
         | Code::SSL
         | Code::InvalidTopic
-        | Code::InvalidArgument => ErrorKind::Config,
+        | Code::InvalidArgument
+        | Code::InvalidSessionTimeout
+        | Code::InvalidGroupId
+        | Code::InconsistentGroupProtocol
+        | Code::NotImplemented
+        | Code::UnsupportedFeature
+        | Code::UnsupportedVersion
+        | Code::UnsupportedCompressionType => ErrorKind::Config,
         _ => ErrorKind::Unavailable,
     }
 }
@@ -53,7 +67,85 @@ pub(crate) fn gap(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Gap, message.into())
 }
 
-/// True if the client recovers by itself while it is polled: unreachable brokers, topics whose metadata are not there yet.
+/// True if the client recovers by itself while it is polled: unreachable brokers, partitions whose leader changes, topics whose
+/// metadata are not there yet, a group that is being balanced. Any other code ends the session.
 pub(crate) fn is_transient(code: RDKafkaErrorCode) -> bool {
-    matches!(kind_of(code), ErrorKind::Unavailable | ErrorKind::Timeout)
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::BrokerDestroy
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::TimedOutQueue
+            | Code::PartitionEOF
+            | Code::UnknownPartition
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopicId
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::PreferredLeaderNotAvailable
+            | Code::ListenerNotFound
+            | Code::OffsetNotAvailable
+            | Code::BrokerNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::NetworkException
+            | Code::KafkaStorageError
+            | Code::FetchSessionIdNotFound
+            | Code::InvalidFetchSessionEpoch
+            | Code::ThrottlingQuotaExceeded
+            | Code::NodeUpdate
+            | Code::WaitingForCoordinator
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::RebalanceInProgress
+            | Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::MemberIdRequired
+            | Code::AssignmentLost
+            | Code::PollExceeded
+            | Code::WaitCache
+            | Code::InProgress
+            | Code::Retry
+            | Code::RebootstrapRequired
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_client_recovers_from_is_passed_over() {
+        use RDKafkaErrorCode as Code;
+        for code in [
+            Code::AllBrokersDown,
+            Code::BrokerTransportFailure,
+            Code::UnknownTopicOrPartition,
+            Code::NotLeaderForPartition,
+            Code::RebalanceInProgress,
+            Code::OperationTimedOut,
+        ] {
+            assert!(is_transient(code), "{code:?}");
+        }
+        for (code, kind) in [
+            (Code::BadMessage, ErrorKind::Gap),
+            (Code::BadCompression, ErrorKind::Gap),
+            (Code::OffsetOutOfRange, ErrorKind::Gap),
+            (Code::NotImplemented, ErrorKind::Config),
+            (Code::InvalidSessionTimeout, ErrorKind::Config),
+            (Code::TopicAuthorizationFailed, ErrorKind::Config),
+            (Code::Fatal, ErrorKind::Unavailable),
+            (Code::MessageSizeTooLarge, ErrorKind::Unavailable),
+            (Code::Unknown, ErrorKind::Unavailable),
+        ] {
+            assert!(!is_transient(code) && kind_of(code) == kind, "{code:?}");
+        }
+    }
 }

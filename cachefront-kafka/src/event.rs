@@ -15,10 +15,10 @@ pub enum Event {
         /// The transaction and times of the change.
         origin: Origin,
     },
-    /// A snapshot read a row. The row has not changed, but a snapshot that is not incremental is taken where the
+    /// A snapshot read a row or a schema. It has not changed, but a snapshot that is not incremental is taken where the
     /// connector lost its position in the log, so changes before it may be missing.
     Read {
-        /// The row's table.
+        /// The row's table; of a schema that of its table, or its database.
         table: TableName,
         /// The kind of snapshot.
         snapshot: Snapshot,
@@ -67,6 +67,9 @@ pub enum Snapshot {
     First,
     /// Another row of a full snapshot.
     Other,
+    /// The schema of a table or database that a full snapshot lists before it reads rows, and also if it reads none
+    /// (`snapshot.mode=no_data`).
+    Schema,
     /// A row of an [incremental snapshot], which runs in parallel to streaming and loses no changes.
     ///
     /// [incremental snapshot]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-incremental-snapshots

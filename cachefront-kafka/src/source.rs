@@ -21,7 +21,7 @@ use rdkafka::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::assemble::Assembler;
+use crate::assemble::{Assembler, InSnapshot};
 use crate::brokers::TopicPartition;
 use crate::checkpoint::Resume;
 use crate::config::{DURATION_MAX, KafkaSettings};
@@ -66,8 +66,8 @@ pub struct KafkaSource {
     /// This member has left the group for another one, and does not join again before.
     rejoins_at: Option<Instant>,
     session: Option<Session>,
-    /// True within a snapshot that has flushed everything. Outlives sessions.
-    snapshot: bool,
+    /// The snapshot that is being read, and has flushed everything. Outlives sessions.
+    snapshot: InSnapshot,
     committed_at: Option<Instant>,
 }
 
@@ -164,7 +164,7 @@ impl KafkaSource {
             membership: None,
             rejoins_at: None,
             session: None,
-            snapshot: false,
+            snapshot: InSnapshot::None,
             committed_at: None,
         }
     }
@@ -352,7 +352,9 @@ impl ChangeSource for KafkaSource {
 
     async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
         self.choose_topics(filter);
-        let mut findings = self.parts.database.preflight(filter).await?;
+        // The server is checked for the connector, too.
+        let relayed = filter.clone().relayed(self.parts.decoder.columns.keys().map(String::as_str));
+        let mut findings = self.parts.database.preflight(&relayed).await?;
         let topics = self.shared.lock().topics.clone();
         findings.extend(findings::absent_topics(&self.probe, &self.parts.control, topics).await?);
         if self.parts.marker.is_none() {

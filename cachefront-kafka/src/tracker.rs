@@ -19,9 +19,8 @@
 //! ```
 //!
 //! The partitions are read in any order relative to each other. `uuid:23` is complete when both
-//! ends of its line and all three rows were read. Then the position advances over it, unless a
-//! transaction that began before is still incomplete: a set with holes is a valid position, but the
-//! order of the transaction topic lets the position stay short.
+//! ends of its line and all three rows were read. Then the position advances over it, unless a transaction that began before is
+//! still incomplete: a set with holes is a valid position, but the order of the transaction topic lets it stay short.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -47,8 +46,10 @@ pub(crate) struct Tracker {
     executed: Position,
     /// True while records that no transaction counts may precede what was read.
     holds_markers: bool,
-    /// Maximum number of ranges of the position, for each origin.
+    /// Maximum number of ranges of the position, for each origin, beyond `ranges_given`.
     ranges_max: usize,
+    /// The most ranges of an origin in the server's own set, as the last marker or the checkpoint has it.
+    ranges_given: usize,
 }
 
 /// An incomplete transaction.
@@ -110,6 +111,8 @@ impl Tracker {
     /// `position` is that of the checkpoint that the session was opened with.
     pub(crate) fn new(position: Position, ranges_max: usize) -> Self {
         Self {
+            // No more than it has: it may have been limited before.
+            ranges_given: ranges_of(&position).saturating_sub(ranges_max),
             position,
             begun: VecDeque::new(),
             awaiting: VecDeque::new(),
@@ -224,10 +227,12 @@ impl Tracker {
             }
         }
         if !self.holds_markers && !self.executed.is_empty() {
-            self.position.union(&std::mem::take(&mut self.executed));
+            let executed = std::mem::take(&mut self.executed);
+            self.ranges_given = ranges_of(&executed);
+            self.position.union(&executed);
             self.forget_past();
         }
-        self.position.limit_ranges(self.ranges_max);
+        self.position.limit_ranges(self.ranges_given.saturating_add(self.ranges_max));
     }
 
     /// Drops transactions without a BEGIN that a marker covers.
@@ -272,6 +277,11 @@ impl Tracker {
         }
         None
     }
+}
+
+/// The most ranges of an origin.
+fn ranges_of(position: &Position) -> usize {
+    position.ranges().map(|(_, ranges)| ranges.len()).max().unwrap_or_default()
 }
 
 impl Open {

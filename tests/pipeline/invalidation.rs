@@ -154,3 +154,26 @@ async fn the_token_of_ones_own_write_is_small_and_enough(shop: Shop) {
     let read = cache.get_many([1, 1]).at_least(&session).await.expect("an answer");
     assert_eq!(read, [Some(199), Some(199)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_created_again_is_covered_again() {
+    let shop = Shop::open(1).await;
+    let cache = shop.cache().await;
+    let cdc = shop.run(&cache).await;
+    let is_covered = async |expected: bool| {
+        let what = if expected { "the cache is covered" } else { "the cache is not covered" };
+        wait::until_async(what, PATIENCE, async || cdc.status().not_covered.is_empty() == expected).await;
+    };
+    for create in ["CREATE TABLE", "CREATE TABLE IF NOT EXISTS"] {
+        cache.get(&1).await.expect("an answer");
+        shop.database.execute("DROP TABLE item").await;
+        is_covered(false).await;
+        let columns = "(id BIGINT UNSIGNED PRIMARY KEY, value BIGINT UNSIGNED NOT NULL)";
+        shop.database.execute(&format!("{create} item {columns}")).await;
+        is_covered(true).await;
+        shop.database.execute("INSERT INTO item VALUES (1, 5)").await;
+        shop.settle().await;
+        assert_eq!(cache.get(&1).await.expect("an answer"), Some(5));
+        assert_eq!(cache.get(&1).detailed().await.expect("an answer").tier, Tier::Shared, "{create}");
+    }
+}

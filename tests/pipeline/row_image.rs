@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cachefront::{Cache, Tier};
 use cachefront_testkit::shop::Shop;
+use mysql_async::prelude::Queryable;
 
 /// Number of writes to the hot key.
 const WRITES: u64 = 300;
@@ -112,5 +113,28 @@ async fn every_kind_of_change_leaves_the_value_of_the_row() {
         shop.settle().await;
         let hit = cache.get(&1).detailed().await.expect("a value");
         assert_eq!((hit.value, hit.tier), (value, tier), "{statement}");
+    }
+}
+
+/// The log has the rows of an XA transaction when it is prepared; readers get them when it is committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_prepared_transaction_are_no_values() {
+    let shop = Shop::open(1).await;
+    let table = format!("{}.item", shop.database.name());
+    let cache = shop.builder().await.refresh_in_place(table.as_str(), |row| row.get("value")).build().expect("a cache");
+    let _cdc = shop.run(&cache).await;
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    for (xid, written, end, value) in [("1", 2, "XA ROLLBACK", 1), ("2", 7, "XA COMMIT", 7), ("3", 8, "XA COMMIT", 8)] {
+        let before = cache.get(&1).await.expect("a value");
+        let xid = format!("'{}','{xid}'", shop.database.name());
+        let update = format!("UPDATE item SET value = {written} WHERE id = 1");
+        for statement in [format!("XA START {xid}"), update, format!("XA END {xid}"), format!("XA PREPARE {xid}")] {
+            conn.query_drop(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+        shop.settle().await;
+        assert_eq!(cache.get(&1).await.expect("a value"), before, "it is only prepared");
+        conn.query_drop(format!("{end} {xid}")).await.expect("its end");
+        shop.settle().await;
+        assert_eq!(cache.get(&1).await.expect("a value"), Some(value), "after {end}");
     }
 }

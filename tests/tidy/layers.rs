@@ -80,6 +80,7 @@ const ORDERS: [Order; 7] = [
             "scripted",
             "cursor",
             "wire",
+            "rows_of",
             "charset",
             "names",
             "metadata",

@@ -7,6 +7,7 @@
 //! | DROP DATABASE | [`Change::Tables`] of the mapped tables of that database |
 //! | INSERT, UPDATE, DELETE, LOAD DATA without rows | the mapped ones of its tables, or any table |
 //! | XA COMMIT | the rows that were kept since XA PREPARE, or any table |
+//! | ROLLBACK, ROLLBACK TO | the rows that were logged, whose images are no values |
 //! | not recognised | any table |
 //! | everything else | none |
 //!
@@ -17,11 +18,12 @@
 use std::collections::BTreeSet;
 
 use cachefront_core::event::{Change, TableName};
-use cachefront_core::{Error, Result};
+use cachefront_core::{Error, Gtid, Result};
 
 use super::{Assembler, outside};
-use crate::error::gap;
+use crate::error::{as_gap, gap};
 use crate::event;
+use crate::mariadb::set;
 use crate::queue::Piece;
 use crate::statement::{self, Statement};
 use crate::xa::Kept;
@@ -34,22 +36,17 @@ impl Assembler {
     /// unknown.
     pub(super) fn query(&mut self, query: &event::Query<'_>, size: usize, out: &mut Vec<Piece>) -> Result<()> {
         let statement = statement::classify(query);
-        let Some(open) = self.open.as_mut() else {
+        if self.open.is_none() {
             return if statement == Statement::Harmless { Ok(()) } else { Err(outside()) };
-        };
+        }
+        if let Some(done) = self.control(&statement, query, out) {
+            return done;
+        }
+        let open = self.open.as_mut().ok_or_else(outside)?;
         let is_written = matches!(statement, Statement::Rows(_));
         let is_xa_end = matches!(statement, Statement::XaCommit(_) | Statement::XaRollback(_));
         let change = match statement {
-            Statement::Begin => {
-                open.begun = true;
-                if query.text.starts_with(b"XA") {
-                    open.kept = Some(Kept::new());
-                }
-                return Ok(());
-            }
-            Statement::Commit => return self.end(out),
-            Statement::Inside => return Ok(()),
-            Statement::Rows(_) if self.names.is_everything() => return Err(statement_format(query)),
+            Statement::Rows(_) if self.names.is_everything() => return Err(statement_format(query, Some(&open.gtid))),
             Statement::Rows(targets) => self.written(&targets, query),
             Statement::Temporary(table) => {
                 self.temporary.created(query.session, &table);
@@ -59,19 +56,18 @@ impl Assembler {
                 tables.iter().for_each(|table| self.temporary.dropped(query.session, table));
                 None
             }
-            Statement::Harmless => None,
-            Statement::Created(tables) => {
-                // Tools that read all tables get it; for a cache no row has changed.
-                let change = self.tables_changed(tables, query);
-                change.filter(|_| self.names.is_everything())
-            }
+            // The statements of transactions are done above.
+            Statement::Begin | Statement::Commit | Statement::Rollback | Statement::RollbackTo => None,
+            Statement::Inside | Statement::Harmless => None,
+            Statement::Created(tables) => self.created(tables, query),
             Statement::XaRollback(xid) => {
                 self.prepared.forget(&xid);
                 None
             }
             Statement::XaCommit(xid) => match self.prepared.forget(&xid) {
-                Some(changes) => {
+                Some((changes, visible)) => {
                     open.changes.extend(changes);
+                    open.visible &= visible;
                     None
                 }
                 None => Some(any_table("an XA transaction committed whose rows were not kept".into())),
@@ -91,6 +87,7 @@ impl Assembler {
                 self.schema.forget_all(&open.gtid);
                 self.temporary.clear();
                 self.maps.clear();
+                self.unsettled.extend(self.names.tables().cloned());
                 Some(any_table(shorten(query.text)))
             }
         };
@@ -109,13 +106,48 @@ impl Assembler {
         if open.begun { Ok(()) } else { self.end(out) }
     }
 
+    /// Applies a statement that begins a transaction, ends it or undoes a part of it. `None` if it is another one.
+    fn control(&mut self, statement: &Statement, query: &event::Query<'_>, out: &mut Vec<Piece>) -> Option<Result<()>> {
+        let open = self.open.as_mut()?;
+        match statement {
+            Statement::Begin => {
+                open.begun = true;
+                if query.text.starts_with(b"XA") {
+                    open.kept = Some(Kept::new());
+                }
+            }
+            Statement::Commit => return Some(self.end(out)),
+            Statement::Rollback => {
+                open.visible = false;
+                return Some(self.end(out));
+            }
+            Statement::RollbackTo => open.visible = false,
+            Statement::Inside => {}
+            _ => return None,
+        }
+        Some(Ok(()))
+    }
+
+    /// Ends the first phase of an XA transaction. Its changes are kept: the log does not repeat them at XA COMMIT, and only
+    /// then do readers see them.
+    pub(super) fn xa_prepare(&mut self, body: &[u8], out: &mut Vec<Piece>) -> Result<()> {
+        let (one_phase, xid) = event::xa_prepare(body).map_err(|e| as_gap("an XA event", e))?;
+        let open = self.open.as_mut().ok_or_else(outside)?;
+        let kept = open.kept.take();
+        if !one_phase {
+            self.prepared.remember(xid, kept.and_then(Kept::finish), open.visible);
+            open.visible = false;
+        }
+        self.end(out)
+    }
+
     /// The change by a statement whose rows are not in the log. `None` if no mapped table can have changed.
     ///
     /// A statement that may have changed other tables than it names counts as a change of any
     /// table, with the right that would avoid that in its reason.
     fn written(&mut self, targets: &[TableName], query: &event::Query<'_>) -> Option<Change> {
-        let reason = || written_reason(query);
         let gtid = self.open.as_ref().map(|open| &open.gtid)?;
+        let reason = || written_reason(query, Some(gtid));
         if targets.is_empty() {
             return Some(any_table(reason()));
         }
@@ -138,14 +170,32 @@ impl Assembler {
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: reason() })
     }
 
+    /// The change by a statement that creates a table. Tools that read all tables get it. For a cache no row has changed, and the
+    /// statement may have had no effect (IF NOT EXISTS): it counts if the table did not exist before, or may have been
+    /// dropped, so that its definition is checked.
+    fn created(&mut self, written: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
+        let meant =
+            |table: &TableName| written.iter().any(|written| self.names.meant_by(written).any(|own| own == table));
+        let (new, others): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.unsettled).into_iter().partition(|table| meant(table));
+        let change = self.tables_changed(written, query);
+        self.unsettled = others;
+        change.filter(|_| !new.is_empty() || self.names.is_everything())
+    }
+
     /// The change by a statement that creates a table and fills it from a query, which is logged without the rows.
     fn filled(&mut self, tables: Vec<TableName>, query: &event::Query<'_>) -> Option<Change> {
         let change = self.tables_changed(tables, query);
         let gtid = self.open.as_ref().map(|open| &open.gtid)?;
         match self.names.is_everything() || !self.effects.may_read_view(query.text, gtid) {
             true => change,
-            false => Some(any_table(written_reason(query))),
+            false => Some(any_table(written_reason(query, Some(gtid)))),
         }
+    }
+
+    /// Notes tables that may be created next, with another definition than was checked.
+    pub(crate) fn expect_new(&mut self, tables: impl IntoIterator<Item = TableName>) {
+        self.unsettled.extend(tables);
     }
 
     /// The change of the mapped tables that a statement may mean by these names. `None` if it means none of them.
@@ -161,6 +211,9 @@ impl Assembler {
         if let Some(open) = &self.open {
             tables.iter().for_each(|table| self.schema.forget(table, &open.gtid));
         }
+        if !self.names.is_everything() {
+            self.unsettled.extend(tables.iter().cloned());
+        }
         self.maps.clear();
         (!tables.is_empty()).then(|| Change::Tables { tables, reason: shorten(query.text) })
     }
@@ -174,16 +227,16 @@ fn any_table(reason: String) -> Change {
 }
 
 /// The error of tools, which print rows and have no use for a table's name.
-fn statement_format(query: &event::Query<'_>) -> Error {
-    gap(written_reason(query))
+fn statement_format(query: &event::Query<'_>, gtid: Option<&Gtid>) -> Error {
+    gap(written_reason(query, gtid))
 }
 
 /// Names the statement by its first words only: the rest has data of users.
-fn written_reason(query: &event::Query<'_>) -> String {
+fn written_reason(query: &event::Query<'_>, gtid: Option<&Gtid>) -> String {
     format!(
-        "rows were changed by a statement whose rows are not in the log ({}): SET PERSIST binlog_format=ROW, and let no \
-         session change it",
-        shorten(query.text)
+        "rows were changed by a statement whose rows are not in the log ({}): {}, and let no session change it",
+        shorten(query.text),
+        set(gtid, "binlog_format", "ROW")
     )
 }
 

@@ -287,3 +287,53 @@ fn a_statement_that_writes_flushes_what_it_may_have_changed() {
     assert!(assembler.effects().is_outdated());
     assert_eq!(written(&mut assembler, "INSERT INTO shop.other VALUES (1)"), any());
 }
+
+/// The end of the first phase of an XA transaction named `a`, or of the only one.
+fn xa_prepare(one_phase: bool) -> Event {
+    let mut body = vec![u8::from(one_phase)];
+    for number in [1_u32, 1, 0] {
+        body.extend(number.to_le_bytes());
+    }
+    body.push(b'a');
+    event(kind::XA_PREPARE, 0, &body)
+}
+
+#[test]
+fn images_that_readers_do_not_get_with_the_transaction_are_marked() {
+    let rows = [table_map(), insert(&[5])];
+    let within = |begin: &str, inside: &[Event], ends: &[Event]| {
+        let events = [&[gtid(1), query(begin)], &rows[..], inside, ends].concat();
+        let pieces = run(&events).expect("it can be followed");
+        pieces.iter().map(|piece| (piece.changes.len(), piece.complete, piece.visible)).collect::<Vec<_>>()
+    };
+    assert_eq!(within("BEGIN", &[], &[xid()]), [(1, true, true)]);
+    let (to, end) = (query("ROLLBACK TO `s`"), query("XA END X'61',X'',1"));
+    assert_eq!(within("BEGIN", std::slice::from_ref(&to), &[xid()]), [(1, true, false)]);
+    assert_eq!(within("BEGIN", &[to.clone(), table_map(), insert(&[6])], &[xid()]), [(2, true, false)]);
+    assert_eq!(within("BEGIN", &[], &[query("ROLLBACK")]), [(1, true, false)], "not all of it could be undone");
+    let xa = "XA START X'61',X'',1";
+    let [commit, rollback] = ["COMMIT", "ROLLBACK"].map(|how| query(&format!("XA {how} X'61',X'',1")));
+    let prepared = [end.clone(), xa_prepare(false), gtid(2), commit];
+    assert_eq!(within(xa, &[], &prepared), [(1, true, false), (1, true, true)], "readers see it at the commit");
+    assert_eq!(within(xa, &[to], &prepared), [(1, true, false), (1, true, false)]);
+    let undone = [end.clone(), xa_prepare(false), gtid(2), rollback];
+    assert_eq!(within(xa, &[], &undone), [(1, true, false), (0, true, true)]);
+    assert_eq!(within(xa, &[end], &[xa_prepare(true)]), [(1, true, true)], "of one phase");
+}
+
+#[test]
+fn a_table_that_is_created_again_is_checked() {
+    let users = || vec![vec!["shop.users".to_owned()]];
+    let none = Vec::<Vec<String>>::new;
+    let create = |assembler: &mut Assembler| written(assembler, "CREATE TABLE IF NOT EXISTS shop.users (id INT)");
+    let mut assembler = assembler(1_000);
+    assert_eq!(create(&mut assembler), none(), "it existed when it was checked");
+    for gone in ["DROP TABLE shop.users", "RENAME TABLE shop.users TO shop.away", "DROP DATABASE shop", "FROBNICATE"] {
+        written(&mut assembler, gone);
+        assert_eq!(written(&mut assembler, "CREATE TABLE shop.others (id INT)"), none());
+        assert_eq!(create(&mut assembler), users(), "{gone}");
+        assert_eq!(create(&mut assembler), none(), "it exists after {gone}");
+    }
+    assembler.expect_new(["shop.users".into()]);
+    assert_eq!(create(&mut assembler), users(), "it did not exist when it was checked");
+}

@@ -20,6 +20,11 @@ fn split(origin: &str) -> Option<(u32, u32)> {
     Some((domain.parse().ok()?, server.parse().ok()?))
 }
 
+/// Returns true if a transaction is of MariaDB. The UUID of a server of MySQL has 36 characters.
+pub(crate) fn is_gtid(gtid: &Gtid) -> bool {
+    gtid.origin.len() < 24 && split(&gtid.origin).is_some()
+}
+
 /// Returns true if all transactions of a position are of MariaDB.
 pub(crate) fn is_of_mariadb(position: &Position) -> bool {
     position.ranges().all(|(origin, _)| split(origin).is_some())
@@ -27,8 +32,7 @@ pub(crate) fn is_of_mariadb(position: &Position) -> bool {
 
 /// Adds a transaction, and if it is one of MariaDB, all before it.
 pub(crate) fn insert(position: &mut Position, gtid: &Gtid) {
-    // The UUID of a server of MySQL has 36 characters.
-    if gtid.origin.len() < 24 && split(&gtid.origin).is_some() {
+    if is_gtid(gtid) {
         position.insert_range(&gtid.origin, 1, gtid.number);
     } else {
         position.insert(gtid);

@@ -15,6 +15,7 @@ use mysql_async::prelude::Queryable;
 use tokio::time::Instant;
 
 use crate::error;
+use crate::rows_of::RowsOf;
 
 /// A place in the log: the number of the file, and an offset.
 type Place = (u64, u64);
@@ -45,7 +46,7 @@ pub(crate) async fn all<Q: Queryable>(conn: &mut Q, deadline: Instant) -> Result
 
 /// The end of the log.
 async fn end<Q: Queryable>(conn: &mut Q) -> Result<Place> {
-    let row: Option<Row> = conn.query_first("SHOW MASTER STATUS").await.map_err(|cause| match &cause {
+    let row: Option<Row> = conn.first_of("SHOW MASTER STATUS").await.map_err(|cause| match &cause {
         mysql_async::Error::Server(refused) if refused.code == 1227 => Error::with_source(
             ErrorKind::Config,
             "the user may not read the end of the log: GRANT BINLOG MONITOR ON *.* TO the user",
@@ -53,14 +54,14 @@ async fn end<Q: Queryable>(conn: &mut Q) -> Result<Place> {
         ),
         _ => error::query("reading the end of the log", cause),
     })?;
-    let place = row.and_then(|row| place(&row.get::<String, _>(0)?, row.get(1)?));
+    let place = row.and_then(|row| place(&row.get_opt::<String, _>(0)?.ok()?, row.get_opt(1)?.ok()?));
     place.ok_or_else(|| Error::new(ErrorKind::Config, "the server writes no binary log: start it with --log-bin"))
 }
 
 /// The place up to which commits are visible.
 async fn visible<Q: Queryable>(conn: &mut Q) -> Result<Place> {
     let rows: Vec<(String, String)> = conn
-        .query("SHOW GLOBAL STATUS LIKE 'Binlog\\_snapshot\\_%'")
+        .all_of("SHOW GLOBAL STATUS LIKE 'Binlog\\_snapshot\\_%'")
         .await
         .map_err(|cause| error::query("reading the visible part of the log", cause))?;
     let value = |name: &str| rows.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value);

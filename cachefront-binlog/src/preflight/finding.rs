@@ -19,6 +19,11 @@ impl Finding {
         Self { refuse: true, what: what.into(), why, fix: fix.into() }
     }
 
+    /// Returns true if it is about this variable.
+    pub(super) fn is_of(&self, variable: &str) -> bool {
+        self.what.strip_prefix(variable).is_some_and(|rest| rest.starts_with('='))
+    }
+
     /// A finding that is reported as a warning.
     pub(crate) fn warn(what: impl Into<String>, why: &'static str, fix: impl Into<String>) -> Self {
         Self { refuse: false, what: what.into(), why, fix: fix.into() }

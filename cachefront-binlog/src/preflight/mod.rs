@@ -9,10 +9,14 @@ mod kept;
 mod mariadb;
 mod missing;
 mod queries;
+mod relay;
 mod rights;
 mod server;
 mod tables;
 
+use std::collections::BTreeSet;
+
+use cachefront_core::event::TableName;
 use cachefront_core::source::TableFilter;
 use cachefront_core::{Error, ErrorKind, Result};
 use mysql_async::Conn;
@@ -26,28 +30,26 @@ use crate::preflight::finding::Finding;
 pub(crate) use crate::preflight::finding::Rules;
 use crate::preflight::queries::{Checks, Queries, Variables};
 
-/// Runs all checks over a connection of its own, so that it can be called and dropped at any time. Returns the warnings.
+/// Runs all checks over a connection of its own, so that it can be called and dropped at any time. Returns the warnings, and notes
+/// which of the filter's tables are `missing`.
 ///
 /// # Errors
-/// `Config` with every finding that prevents a start; `Timeout` after `preflight_timeout`; otherwise the server's error.
+/// `Config` with every finding that prevents a start; `Timeout` if the settings, or one table, take longer than
+/// `preflight_timeout`; otherwise the server's error.
 pub(crate) async fn run(
     server: &Server,
     origin: &Origin,
     filter: &TableFilter,
     settings: &BinlogSettings,
     rules: Rules,
+    missing: &mut BTreeSet<TableName>,
 ) -> Result<Vec<String>> {
-    let checks = async {
-        let mut conn = server.connect().await?;
-        let findings = check(&mut conn, server, origin, filter, settings, rules).await;
-        server.disconnect(conn).await;
-        findings
-    };
-    let limit = settings.preflight_timeout;
-    let findings = tokio::time::timeout(limit, checks).await.map_err(|_| {
-        let text = format!("the settings and tables of {} could not be checked within {limit:?}", server.address());
-        Error::new(ErrorKind::Timeout, text)
-    })??;
+    let mut conn = limited("the server's settings", server, settings, server.connect()).await?;
+    let checks = check(&mut conn, server, origin, filter, settings, rules).await?;
+    server.disconnect(conn).await;
+    missing.retain(|table| filter.get(table).is_none());
+    missing.extend(checks.missing);
+    let findings = checks.findings;
     let (refused, warned): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.refuse);
     if refused.is_empty() {
         return Ok(warned.iter().map(ToString::to_string).collect());
@@ -75,6 +77,24 @@ pub(crate) async fn of_server(server: &Server, settings: &BinlogSettings) -> Res
     Ok(findings.iter().map(ToString::to_string).collect())
 }
 
+/// Waits for a part of the checks, up to `preflight_timeout`.
+///
+/// # Errors
+/// `Timeout`, naming the setting.
+async fn limited<T>(
+    what: &str,
+    server: &Server,
+    settings: &BinlogSettings,
+    checks: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let limit = settings.preflight_timeout;
+    tokio::time::timeout(limit, checks).await.unwrap_or_else(|_| {
+        let address = server.address();
+        let text = format!("{what} could not be checked on {address} within {limit:?}: if the server is only slow, raise `preflight_timeout`");
+        Err(Error::new(ErrorKind::Timeout, text))
+    })
+}
+
 /// Runs the checks in order of their cost. Each adds its findings.
 async fn check(
     conn: &mut Conn,
@@ -83,16 +103,38 @@ async fn check(
     filter: &TableFilter,
     settings: &BinlogSettings,
     rules: Rules,
-) -> Result<Vec<Finding>> {
+) -> Result<Checks> {
     let mut queries = Queries { conn, server };
-    let variables = Variables::read(&mut queries).await?;
-    if let Some(identity) = identity(&mut queries).await? {
+    let general = check_server(&mut queries, origin, filter, settings, rules);
+    let mut checks = limited("the server's settings", server, settings, general).await?;
+    for (table, _) in filter.iter() {
+        let checked = tables::check(&mut queries, table, filter, &mut checks);
+        limited(&format!("table `{table}`"), server, settings, checked).await?;
+    }
+    Ok(checks)
+}
+
+/// Checks what concerns no single table.
+async fn check_server(
+    queries: &mut Queries<'_>,
+    origin: &Origin,
+    filter: &TableFilter,
+    settings: &BinlogSettings,
+    rules: Rules,
+) -> Result<Checks> {
+    let server = queries.server;
+    let variables = Variables::read(queries).await?;
+    if let Some(identity) = identity(queries).await? {
         origin.note(&identity);
     }
     let mut findings = match variables.is_mariadb() {
         true => mariadb::check(&variables, settings),
         false => server::check(&variables, settings),
     };
+    if filter.is_relayed() {
+        findings.retain(|finding| !finding.is_of("binlog_row_value_options"));
+        findings.extend(relay::server(&variables));
+    }
     if server.skips_verification() {
         findings.push(Finding::warn(
             "the URL says verify_ca=false",
@@ -100,26 +142,23 @@ async fn check(
             "remove verify_ca from the URL, and name the file of the CA with `tls_ca_file`",
         ));
     }
-    let mut checks = Checks { account: account(&mut queries).await?, variables, rules, findings };
+    let mut checks = Checks { account: account(queries).await?, variables, rules, findings, missing: Vec::new() };
     // These checks need a log.
     if checks.variables.is("log_bin", "ON") {
-        rights::check(&mut queries, filter, &mut checks).await?;
+        rights::check(queries, filter, &mut checks).await?;
     }
     // The checks do not wait for a table that is locked or being altered.
     queries.rows::<mysql_async::Row>("limiting the wait for locks", "SET SESSION lock_wait_timeout = 1", None).await?;
     if let Some(twice) = checks.variables.casing().and_then(|casing| Names::new(filter.clone(), casing).err()) {
         return Err(twice);
     }
-    for (table, columns) in filter.iter() {
-        tables::check(&mut queries, table, (columns, filter.named(table)), &mut checks).await?;
-    }
-    Ok(checks.findings)
+    Ok(checks)
 }
 
 /// Reads the identity of the server. `None` if it has no GTIDs.
 async fn identity(queries: &mut Queries<'_>) -> Result<Option<String>> {
     match queries.attempt(POSITION).await? {
-        Ok(rows) => Ok(rows.first().and_then(|row| row.get(1))),
+        Ok(rows) => Ok(rows.first().and_then(|row| row.get_opt(1)?.ok())),
         Err(_) => Ok(None),
     }
 }

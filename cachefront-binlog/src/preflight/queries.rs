@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use cachefront_core::Result;
+use cachefront_core::event::TableName;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use crate::conn::Server;
 use crate::names::Casing;
 use crate::preflight::finding::{Finding, Rules};
+use crate::rows_of::RowsOf;
 
 /// The state that the checks share.
 pub(crate) struct Checks {
@@ -17,6 +19,8 @@ pub(crate) struct Checks {
     pub(super) variables: Variables,
     pub(super) rules: Rules,
     pub(super) findings: Vec<Finding>,
+    /// Tables that do not exist, or are not visible to the account.
+    pub(super) missing: Vec<TableName>,
 }
 
 /// The connection that all checks share.
@@ -30,12 +34,12 @@ impl Queries<'_> {
     /// errors, as a participle.
     pub(super) async fn rows<R>(&mut self, doing: &str, sql: &str, table: Option<(&str, &str)>) -> Result<Vec<R>>
     where
-        R: mysql_async::prelude::FromRow + Send + 'static,
+        R: mysql_async::prelude::FromRow + Send,
     {
         let limit = self.server.query_timeout();
         match table {
-            Some(names) => self.server.within(doing, limit, self.conn.exec(sql, names)).await,
-            None => self.server.within(doing, limit, self.conn.query(sql)).await,
+            Some(names) => self.server.within(doing, limit, self.conn.all_with(sql, names)).await,
+            None => self.server.within(doing, limit, self.conn.all_of(sql)).await,
         }
     }
 

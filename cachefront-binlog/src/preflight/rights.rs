@@ -65,7 +65,9 @@ pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, check
     match queries.attempt(if old { "SHOW MASTER STATUS" } else { "SHOW BINARY LOG STATUS" }).await? {
         Ok(rows) => {
             if let Some(row) = rows.first() {
-                let text = |index| row.get::<Option<String>, _>(index).flatten().unwrap_or_default();
+                let text = |index| {
+                    row.get_opt::<Option<String>, _>(index).and_then(|text| text.ok().flatten()).unwrap_or_default()
+                };
                 findings.extend(filters(&text(2), &text(3), filter));
             }
         }

@@ -2,12 +2,13 @@
 
 use cachefront_core::Result;
 use cachefront_core::event::TableName;
-use cachefront_core::source::Columns;
+use cachefront_core::source::{Columns, TableFilter};
 
 use crate::preflight::collation::{self, ColumnFacts};
 use crate::preflight::finding::Finding;
 use crate::preflight::missing;
 use crate::preflight::queries::{Checks, Queries, Variables};
+use crate::preflight::relay;
 
 /// Checks one mapped table, and adds its findings to `checks`.
 ///
@@ -16,10 +17,11 @@ use crate::preflight::queries::{Checks, Queries, Variables};
 pub(crate) async fn check(
     queries: &mut Queries<'_>,
     table: &TableName,
-    (wanted, named): (&Columns, &[Box<str>]),
+    filter: &TableFilter,
     checks: &mut Checks,
 ) -> Result<()> {
-    let Checks { account, variables, rules, findings } = checks;
+    let Checks { account, variables, rules, findings, missing } = checks;
+    let (Some(wanted), named) = (filter.get(table), filter.named(table)) else { return Ok(()) };
     let (database, name) = (table.database(), table.name());
     if database.is_empty() {
         findings.push(Finding::refuse(
@@ -34,6 +36,7 @@ pub(crate) async fn check(
     let found: Vec<String> = queries.rows("looking up a table", sql, Some((database, name))).await?;
     let Some(table_type) = found.into_iter().next() else {
         findings.push(missing::table(queries, account, table, (database, name), *rules).await?);
+        missing.push(table.clone());
         return Ok(());
     };
     if table_type == "VIEW" {
@@ -44,6 +47,7 @@ pub(crate) async fn check(
         ));
         return Ok(());
     }
+    findings.extend(versions(table, &table_type, filter));
     let columns = read_columns(queries, database, name, variables.is_mariadb()).await?;
     let visible: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     // Those that a mapping names, also if another one reads all.
@@ -62,8 +66,26 @@ pub(crate) async fn check(
         found.retain(|finding| !findings.contains(finding));
         findings.extend(found);
     }
+    findings.extend(relay::columns(table, &columns, filter));
     findings.extend(cascades(queries, table, (database, name), variables).await?);
     Ok(())
+}
+
+/// Refuses values from rows of a table that keeps its history: the log has rows of the history as rows of the table, so the last
+/// row of a key may be an old one.
+fn versions(table: &TableName, table_type: &str, filter: &TableFilter) -> Option<Finding> {
+    let is_versioned = table_type == "SYSTEM VERSIONED" && filter.has_row_values(table);
+    is_versioned.then(|| {
+        Finding::refuse(
+            format!("`{table}` keeps its history (WITH SYSTEM VERSIONING), and a cache has `refresh_in_place` of it"),
+            "the log has the rows of the history as rows of the table, so the last one of a key may be an old one",
+            format!(
+                "leave out `refresh_in_place`, or ALTER TABLE `{}`.`{}` DROP SYSTEM VERSIONING",
+                table.database(),
+                table.name()
+            ),
+        )
+    })
 }
 
 /// A row of [`read_columns`]: name, type, collation, its padding, nullability, default, extra, comment, number of unique

@@ -230,8 +230,9 @@ fn begins_and_ends_of_transactions_are_recognised() {
     assert_eq!(read("BEGIN"), Statement::Begin);
     assert_eq!(read("XA START X'61',X'',1"), Statement::Begin);
     assert_eq!(read("COMMIT"), Statement::Commit);
-    assert_eq!(read("ROLLBACK"), Statement::Commit);
-    assert_eq!(read("ROLLBACK TO `s1`"), Statement::Inside);
+    assert_eq!(read("ROLLBACK"), Statement::Rollback);
+    assert_eq!(read("ROLLBACK TO `s1`"), Statement::RollbackTo);
+    assert_eq!(read("ROLLBACK WORK TO SAVEPOINT s1"), Statement::RollbackTo);
     assert_eq!(read("SAVEPOINT `s1`"), Statement::Inside);
     assert_eq!(read("XA END X'61',X'',1"), Statement::Inside);
     assert_eq!(read("XA COMMIT X'6162',X'',1"), Statement::XaCommit(crate::event::xid(b"ab", b"", 1)));

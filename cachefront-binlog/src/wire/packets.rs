@@ -88,11 +88,6 @@ impl LogConn {
         std::mem::take(&mut self.progress)
     }
 
-    /// Returns true if it leads to MariaDB, whose versions begin at 10; those of MySQL are lower.
-    pub(crate) fn is_mariadb(&self) -> bool {
-        self.version.0 >= 10
-    }
-
     /// Returns the next packet. It refers to the block that it was collected in, which is freed with the last packet of it.
     ///
     /// # Errors

@@ -93,7 +93,8 @@ pub struct Transaction {
     pub transit: TransitTimes,
     /// Its changes to tables of the filter, in order.
     pub changes: Vec<Change>,
-    /// False for a part of a large transaction that is not its last one.
+    /// False for a part of a transaction that is not its last one. Row images of such a part are no values of entries, so a source
+    /// may end it with an empty part if its images are not what readers get: it is only prepared (XA), or changes were undone.
     pub complete: bool,
 }
 

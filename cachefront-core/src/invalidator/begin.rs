@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a meta of this source and mode | takes the term, covers its caches, resumes |
 //! | a meta of another server, or of the other mode | flushes |
+//! | a meta with transactions that the server has lost | resumes, then flushes |
 //! | a checkpoint that cannot be parsed | flushes |
 //! | no meta, or shards that disagree | flushes |
 
@@ -18,6 +19,9 @@ use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::source::{Checkpoint, Head};
 use crate::store::{Cover, Expected, Generation, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
+
+/// Transactions are lost if the server's position lacks them for this many `gate_timeout`s.
+const LOST_AFTER: u32 = 10;
 
 impl Pump {
     /// Takes the term and resumes from the store's checkpoint; or flushes at the source's head.
@@ -229,6 +233,38 @@ impl Worker {
         }
         let message = format!("the source's server changed from {origin} to {}", head.origin);
         Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Returns an error if the server has lost transactions that are applied: it was restored from a copy, or has crashed without
+    /// having written the end of its log. It gives their numbers to other transactions then, which a source that
+    /// continues after them would skip.
+    ///
+    /// A position that was read from the log may be ahead of the server's own, for as long as a commit waits for a replica.
+    /// So the end is read again for a while. That of a replica's log says nothing.
+    pub(super) async fn lost_history(&mut self, session: &mut Session, known: &Position) -> Result<Option<Error>> {
+        let applied = session.checkpoint.position.clone();
+        let (mut waited, patience) = (Duration::ZERO, self.settings.gate_timeout.saturating_mul(LOST_AFTER));
+        if known.covers(&applied) {
+            return Ok(None);
+        }
+        loop {
+            let head = self.head_of(&session.origin).await?.checkpoint.position;
+            if head.covers(&applied) || !self.probe.proves_time() {
+                return Ok(None);
+            }
+            if waited >= patience {
+                let message = format!(
+                    "server {} has executed {head}, which lacks transactions that are applied ({applied}): it was restored \
+                     from a copy, or lost the end of its log in a crash",
+                    session.origin
+                );
+                return Ok(Some(Error::new(ErrorKind::Gap, message)));
+            }
+            self.check_shutdown(&applied)?;
+            self.clock.sleep(self.gate_turn()).await;
+            waited += self.gate_turn();
+            self.refresh_beat(session).await?;
+        }
     }
 
     /// Returns the source's head, once all of it is visible to readers. Until then cached values may miss changes that will

@@ -113,11 +113,16 @@ impl Pump {
         if !self.still_takes_term(&mut *writer, decided, lead).await? {
             return Ok(Ended::Again);
         }
+        let known = head.checkpoint.position.clone();
         let mut session = self.begin(writer, head, desired.mode).await?;
         if let Err(error) = self.open(&mut session).await {
             if error.kind() != ErrorKind::Gap {
                 return Err(error);
             }
+            self.flush_after(&error, &mut session, desired).await?;
+            self.open(&mut session).await?;
+        }
+        if let Some(error) = self.worker.lost_history(&mut session, &known).await? {
             self.flush_after(&error, &mut session, desired).await?;
             self.open(&mut session).await?;
         }

@@ -208,6 +208,9 @@ impl KeyMap for TableRules {
                 filter.add(table.clone(), columns);
             }
         }
+        if let Some(values) = &self.row_value {
+            filter.add_row_values(values.table.clone());
+        }
         filter
     }
 

@@ -47,6 +47,8 @@ struct Log {
     executed: Position,
     visible: Position,
     hidden: bool,
+    /// Commits are not in `executed` until they are revealed.
+    deferred: bool,
     failures: Vec<Error>,
     /// Tables that `preflight` refuses.
     refused: Vec<TableName>,
@@ -67,6 +69,7 @@ impl ScriptedSource {
             executed: Position::new(),
             visible: Position::new(),
             hidden: false,
+            deferred: false,
             failures: Vec::new(),
             refused: Vec::new(),
             warnings: Vec::new(),
@@ -104,7 +107,9 @@ impl ScriptedSource {
             changes: changes.into_iter().collect(),
             complete: true,
         });
-        log.executed.insert(&gtid);
+        if !log.deferred {
+            log.executed.insert(&gtid);
+        }
         if !log.hidden {
             log.visible.insert(&gtid);
         }
@@ -118,10 +123,19 @@ impl ScriptedSource {
         self.script.lock().hidden = true;
     }
 
+    /// Leaves commits out of the server's position from now on, until [`reveal`](Self::reveal): they are in the log, and wait for
+    /// a replica.
+    pub fn defer_executed(&self) {
+        self.script.lock().deferred = true;
+    }
+
     /// Makes every commit visible.
     pub fn reveal(&self) {
         let mut log = self.script.lock();
-        log.hidden = false;
+        (log.hidden, log.deferred) = (false, false);
+        let mut executed = std::mem::take(&mut log.executed);
+        log.transactions.iter().for_each(|transaction| executed.insert(&transaction.gtid));
+        log.executed = executed;
         log.visible = log.executed.clone();
         drop(log);
         self.script.wake();
@@ -131,6 +145,16 @@ impl ScriptedSource {
     pub fn purge(&self) {
         let mut log = self.script.lock();
         log.purged = log.transactions.len();
+    }
+
+    /// Loses all transactions of the server but the first `kept`, as a server does that is restored from a copy. The next commits
+    /// have their numbers.
+    pub fn restore(&self, kept: usize) {
+        let mut log = self.script.lock();
+        log.transactions.truncate(kept);
+        let mut executed = Position::new();
+        log.transactions.iter().for_each(|transaction| executed.insert(&transaction.gtid));
+        (log.executed, log.visible) = (executed.clone(), executed);
     }
 
     /// Makes the next read fail with this error, once.

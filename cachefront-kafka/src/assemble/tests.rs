@@ -4,6 +4,7 @@ use cachefront_core::event::{RowImage, Value};
 use cachefront_core::source::{Columns, TableFilter};
 
 use super::*;
+use crate::event::Snapshot;
 use crate::scope::ControlTopics;
 use crate::tracker::Missing;
 
@@ -46,7 +47,7 @@ fn opened(resume: &Resume) -> Assembler {
 fn opened_with(scope: Scope, resume: &Resume) -> Assembler {
     let found = partitions().map(|partition| (partition, Bounds { low: 0, high: 100 }));
     let from = Checkpoint { position: upto(10), resume: resume.encode() };
-    Assembler::new(scope, &from, &found, false).expect("nothing is gone").0
+    Assembler::new(scope, &from, &found, InSnapshot::None).expect("nothing is gone").0
 }
 
 /// A generation that begins at transaction 10, with each partition ending at offset 100.
@@ -129,16 +130,66 @@ fn a_snapshot_flushes_everything_once() {
     let mut assembler = begun();
     assembler.take(read(99, Snapshot::First)).expect("the generation began after it");
     assert!(assembler.take(read(100, Snapshot::First)).is_err());
-    assert!(assembler.snapshot(), "the next session knows about it");
+    assert_eq!(assembler.snapshot(), InSnapshot::Rows, "the next session knows about it");
     assembler.take(counted(50, 9)).expect("it is past");
     assembler.take(read(101, Snapshot::Other)).expect("older rows do not end the snapshot");
     assembler.take(counted(102, 11)).expect("a change");
     assert!(assembler.take(read(103, Snapshot::Other)).is_err(), "a snapshot whose first row was not seen");
 }
 
+/// The schema of a table in a snapshot.
+fn schema(offset: i64) -> Fetched {
+    let (table, origin) = ("app.users".into(), Origin::default());
+    fetched(2, offset, Ok(Event::Read { table, snapshot: Snapshot::Schema, row: None, origin }))
+}
+
+#[test]
+fn a_snapshot_without_rows_flushes_everything_once() {
+    let mut assembler = begun();
+    assembler.take(schema(99)).expect("the generation began after it");
+    assert!(assembler.take(schema(100)).is_err(), "the connector has lost its position in the log");
+    assembler.take(schema(101)).expect("the next schema of the same snapshot");
+    assembler.take(read(100, Snapshot::First)).expect("and its first row, if it reads rows");
+    assembler.take(read(101, Snapshot::Other)).expect("and the others");
+    assert!(assembler.take(schema(102)).is_err(), "another snapshot");
+    let (table, origin) = ("app.users".into(), Origin::default());
+    let incremental = Event::Read { table, snapshot: Snapshot::Incremental, row: None, origin };
+    assembler.take(fetched(ROWS, 102, Ok(incremental))).expect("it runs in parallel");
+    assembler.take(completeness::begin(100, 11)).expect("the log is read again");
+    assert!(assembler.take(schema(103)).is_err(), "another snapshot without rows");
+}
+
+#[test]
+fn a_set_of_many_ranges_is_a_position() {
+    // Every other number up to 400, and more text than a client may send.
+    let origins = (0..400).map(|index| format!("3e11fa47-71ca-11e1-9e33-{index:012x}:1-5"));
+    let ranges: String = (1..200).map(|index| format!(":{}", 2 * index)).collect();
+    let executed: Vec<String> = origins.chain([format!("{SERVER}{ranges}")]).collect();
+    let executed = executed.join(",");
+    let set = Position::parse_stored(&executed).expect("a position");
+    let image = RowImage::from_pairs([("executed", Value::Text(executed.into()))]);
+    let row =
+        RowChange { table: "app.heartbeat".into(), operation: Operation::Insert, before: None, after: Some(image) };
+    let origin = Origin {
+        gtid: Some(gtid(1_000)),
+        order: Some(BlockOrder { in_transaction: 1, in_table: 1 }),
+        ..Origin::default()
+    };
+    let mut assembler = begun();
+    assembler.take(completeness::begin(100, 1_000)).expect("a begin");
+    assembler.take(fetched(3, 100, Ok(Event::Row { row, origin }))).expect("a marker");
+    let tables = vec![("app.heartbeat".into(), 1)];
+    let end = Event::End { gtid: Some(gtid(1_000)), events: 1, tables };
+    assembler.take(fetched(TRANSACTIONS, 101, Ok(end))).expect("an end");
+    assert!(assembler.batch().checkpoint.position.covers(&set));
+    let mut tracker = Tracker::new(set.clone(), 64);
+    tracker.advance();
+    assert!(tracker.position().covers(&set), "also if a session begins with it");
+}
+
 #[test]
 fn resume_data_of_another_source_are_a_gap() {
     let from = Checkpoint { position: Position::new(), resume: Bytes::from_static(b"binlog.000001:4") };
-    let error = Assembler::new(scope(), &from, &[], false).expect_err("it cannot be read");
+    let error = Assembler::new(scope(), &from, &[], InSnapshot::None).expect_err("it cannot be read");
     assert_eq!(error.kind(), ErrorKind::Gap);
 }

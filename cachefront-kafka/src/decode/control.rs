@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::message::{Message, TableChange, read};
 use super::plan::{Origins, Plans};
 use super::problem::Problem;
-use crate::event::{Event, Origin};
+use crate::event::{Event, Origin, Snapshot};
 
 /// The `source` block of a schema change; the connector's internal schema history has fewer fields.
 #[derive(Deserialize)]
@@ -70,15 +70,23 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
         None => return Err(Problem::Field { name: "source", wanted: "present" }),
     };
     let gtid = source.gtid.as_deref().map(|gtid| origins.gtid(gtid)).transpose()?;
-    if source.snapshot.as_deref().is_some_and(|snapshot| snapshot != "false") {
-        // A snapshot lists the schemas that it found; they have not changed.
-        return Ok(Event::Ignored { kind: "schema", gtid });
-    }
     let ddl = message.ddl.as_deref().unwrap_or_default();
     let changes: Vec<TableChange<'_>> = match message.table_changes {
         Some(changes) => read(changes.get())?,
         None => Vec::new(),
     };
+    match source.snapshot.as_deref() {
+        None | Some("false") => {}
+        Some("incremental") => return Ok(Event::Ignored { kind: "schema", gtid }),
+        // A snapshot lists the schemas that it found. They have not changed, but changes of rows before it may be missing.
+        Some(_) => {
+            let database = message.database.as_deref().unwrap_or_default();
+            let table = changes.first().map_or_else(|| TableName::from(database), table_of);
+            let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
+            let origin = Origin { committed_at, ..Origin::default() };
+            return Ok(Event::Read { table, snapshot: Snapshot::Schema, row: None, origin });
+        }
+    }
     let words = first_words(ddl);
     if words.first().is_some_and(|word| word == "XA") {
         return Ok(xa(words, gtid, source.ts_ms));
@@ -90,7 +98,7 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
     if creates {
         return Ok(Event::Ignored { kind: "create", gtid });
     }
-    let whole_database = words.get(1).is_some_and(|word| word == "DATABASE" || word == "SCHEMA");
+    let whole_database = may_be_of_database(&words);
     let statement = Statement {
         database: message.database.as_deref().unwrap_or_default(),
         whole_database,
@@ -134,7 +142,7 @@ impl Statement<'_> {
         // A server that folds names may be given another case than the mapping's.
         let (folded, database) = (lower(full), lower(self.database));
         let in_database = folded.strip_prefix(&database).is_some_and(|rest| rest.starts_with('.'));
-        if self.whole_database && in_database {
+        if self.whole_database && (in_database || database.is_empty()) {
             return true;
         }
         let (_, name) = full.split_once('.').unwrap_or(("", full));
@@ -151,22 +159,69 @@ fn table_of(change: &TableChange<'_>) -> TableName {
     TableName::from(id.as_str())
 }
 
+/// What may be dropped besides databases.
+const DROPPED: [&str; 20] = [
+    "TABLE",
+    "TABLES",
+    "TEMPORARY",
+    "VIEW",
+    "INDEX",
+    "USER",
+    "ROLE",
+    "FUNCTION",
+    "AGGREGATE",
+    "PROCEDURE",
+    "TRIGGER",
+    "EVENT",
+    "SERVER",
+    "TABLESPACE",
+    "UNDO",
+    "LOGFILE",
+    "RESOURCE",
+    "SPATIAL",
+    "PREPARE",
+    "LIBRARY",
+];
+
+/// True if a statement concerns a whole database. A DROP of something unknown may be one.
+fn may_be_of_database(words: &[String]) -> bool {
+    match words {
+        [first, rest @ ..] if first == "DROP" => rest.first().is_none_or(|object| !DROPPED.contains(&object.as_str())),
+        [_, object, ..] => object == "DATABASE" || object == "SCHEMA",
+        _ => false,
+    }
+}
+
 /// Returns the first two words of a statement in capitals, skipping comments: they name the action and hold no values.
 fn first_words(ddl: &str) -> Vec<String> {
-    let mut rest = ddl.trim_start();
+    let (mut words, mut rest) = (Vec::new(), ddl);
+    while words.len() < 2 {
+        rest = skip_comments(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        if word.is_empty() {
+            break;
+        }
+        words.push(word.to_ascii_uppercase());
+        rest = after;
+    }
+    words
+}
+
+/// Skips white space and comments at the front of a statement.
+fn skip_comments(text: &str) -> &str {
+    let mut rest = text.trim_start();
     loop {
         let comment_end = match rest.as_bytes() {
-            // A version comment is part of the statement for some servers.
+            // A version comment is part of the statement for some servers. Its end is skipped by itself.
             [b'/', b'*', b'!', ..] => rest.find(|c: char| c.is_ascii_alphabetic()),
+            [b'*', b'/', ..] => Some(2),
             [b'/', b'*', ..] => rest.find("*/").map(|end| end + 2),
             [b'-', b'-', ..] | [b'#', ..] => rest.find('\n'),
-            _ => break,
+            _ => return rest,
         };
         rest = comment_end.and_then(|end| rest.get(end..)).unwrap_or_default().trim_start();
     }
-    let word = |word: &str| word.chars().take_while(char::is_ascii_alphabetic).collect::<String>();
-    let words = rest.split_whitespace().take(2).map(|text| word(text).to_ascii_uppercase());
-    words.filter(|word| !word.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -179,6 +234,33 @@ mod tests {
         assert_eq!(first_words("/*!40000 DROP TABLE x*/"), ["DROP", "TABLE"]);
         assert_eq!(first_words("  truncate `users`"), ["TRUNCATE"]);
         assert!(first_words("/* never ends").is_empty());
+        for text in [
+            "DROP /* t */ DATABASE app",
+            "DROP/**/database app",
+            "drop -- x\n# y\n DATABASE app",
+            "/*!40000 DROP */ DATABASE x",
+        ] {
+            assert_eq!(first_words(text), ["DROP", "DATABASE"], "{text}");
+        }
+        assert_eq!(first_words("CREATE /* x */ OR REPLACE TABLE t"), ["CREATE", "OR"]);
+    }
+
+    #[test]
+    fn an_unknown_object_that_is_dropped_may_be_the_database() {
+        for text in [
+            "DROP DATABASE app",
+            "DROP /* t */ SCHEMA app",
+            "DROP",
+            "DROP `app`",
+            "DROP FUTURE app",
+            "ALTER DATABASE app",
+        ] {
+            assert!(may_be_of_database(&first_words(text)), "{text}");
+        }
+        for text in ["DROP TABLE users", "DROP /* t */ TEMPORARY TABLE users", "ALTER TABLE users", "TRUNCATE `users`"]
+        {
+            assert!(!may_be_of_database(&first_words(text)), "{text}");
+        }
     }
 
     #[test]

@@ -64,6 +64,18 @@ pub(super) struct Message<'a> {
     pub(super) ce_committed_ms: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "iodebeziumsnapshot")]
     pub(super) ce_snapshot: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumtxtotalorder")]
+    pub(super) ce_order: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "iodebeziumtxdatacollectionorder")]
+    pub(super) ce_order_in_table: Option<&'a RawValue>,
+}
+
+impl Message<'_> {
+    /// The order of a CloudEvent in its transaction, whose attributes are text.
+    pub(super) fn order_of_cloud_event(&self) -> Option<BlockOrder> {
+        let number = |raw: Option<&RawValue>| raw?.get().trim_matches('"').parse().ok();
+        Some(BlockOrder { in_transaction: number(self.ce_order)?, in_table: number(self.ce_order_in_table)? })
+    }
 }
 
 /// The `transaction` block of a change, written with [`provide.transaction.metadata`].

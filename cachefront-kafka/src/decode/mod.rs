@@ -227,7 +227,7 @@ impl Decoder {
                 [letter] => *letter,
                 _ => return Err(Problem::Operation),
             },
-            order: None,
+            order: message.order_of_cloud_event(),
         };
         envelope::change(&mut self.known, record, &header, &rows, types.as_ref())
     }

@@ -327,3 +327,23 @@ fn configured_types_make_values_equal_those_of_the_log() {
         assert_eq!(after.get::<u64>("bits20").expect("bits"), 0b1000_0000_0000_0000_0001);
     }
 }
+
+#[test]
+fn a_cloud_event_has_its_order_in_the_transaction() {
+    let samples = samples();
+    let sample = samples.iter().find(|sample| sample.case == "cloudevents-insert").expect("the record");
+    let value: serde_json::Value =
+        serde_json::from_slice(sample.saved.value.as_deref().expect("a value")).expect("an object");
+    let order = |total: serde_json::Value, table: serde_json::Value| {
+        let (mut sample, mut value) = (sample.clone(), value.clone());
+        value["iodebeziumtxtotalorder"] = total;
+        value["iodebeziumtxdatacollectionorder"] = table;
+        sample.saved.value = Some(value.to_string().into_bytes());
+        let decoded = sample.decoder(&Columns::All).decode(&sample.record());
+        let Ok(Event::Row { origin, .. }) = decoded else { panic!("{decoded:?}") };
+        origin.order.map(|order| (order.in_transaction, order.in_table))
+    };
+    assert_eq!(order("7".into(), "3".into()), Some((7, 3)));
+    assert_eq!(order(7.into(), 3.into()), Some((7, 3)));
+    assert_eq!(order(serde_json::Value::Null, serde_json::Value::Null), None);
+}

@@ -1,12 +1,12 @@
 use cachefront::testing::ScriptedSource;
-use cachefront_core::source::Columns;
+use cachefront_core::source::{Columns, LayeredSource, SourceLayer};
 use rdkafka::ClientConfig;
 
 use super::*;
 use crate::assemble::tests::completeness::{beat, begin, resumed};
 use crate::assemble::tests::{counted, partitions, upto};
 use crate::brokers::Bounds;
-use crate::decode::Record;
+use crate::decode::{ColumnType, Record};
 use crate::event::Event;
 
 /// A session whose client reaches no broker. Each partition ends at offset 10, and was read up to it.
@@ -93,6 +93,27 @@ async fn a_table_that_is_mapped_in_another_case_is_read() {
     let record = Record { topic: "t.app.users", partition: 0, offset: 0, key: None, value: Some(value) };
     let event = source.decoder(&filter).decode(&record).expect("a record");
     assert!(matches!(event, Event::Row { .. }), "{event:?}");
+}
+
+/// Refuses, with what it was asked to check.
+#[derive(Debug)]
+struct Refuses;
+
+#[async_trait]
+impl SourceLayer for Refuses {
+    async fn preflight(&mut self, _: &mut dyn ChangeSource, filter: &TableFilter) -> Result<Vec<String>> {
+        let typed = ["id", "at"].map(|column| filter.is_typed(&"app.users".into(), column));
+        Err(Error::new(ErrorKind::Config, format!("relayed {}, typed {typed:?}", filter.is_relayed())))
+    }
+}
+
+#[tokio::test]
+async fn the_server_is_checked_for_the_connector() {
+    let builder = KafkaSource::builder("127.0.0.1:1", "t").column_type("app.users.at", ColumnType::Date);
+    let database = LayeredSource::around(ScriptedSource::new("a"), Refuses);
+    let mut source = builder.build(database).expect("a source");
+    let refused = source.preflight(&TableFilter::new()).await.expect_err("it is refused");
+    assert_eq!(refused.to_string(), "relayed true, typed [false, true]");
 }
 
 #[tokio::test]

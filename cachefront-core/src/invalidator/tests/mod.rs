@@ -267,6 +267,43 @@ async fn another_server_is_a_gap() {
     wait_until("it is served again", || async { world.read(1).await.0 == Some(11) }).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_has_lost_transactions_is_a_gap() {
+    let world = World::new();
+    world.table.set(1, 10);
+    let cdc = world.run().await;
+    (0..3).for_each(|_| world.update(1, 10));
+    world.caught_up().await;
+    wait_until("it is a hit", || async { world.read(1).await.1 == Tier::Shared }).await;
+    // Another history under the same numbers, which the source has "read".
+    world.source.restore(1);
+    world.update(1, 11);
+    world.source.fail(Error::new(ErrorKind::Unavailable, "the server was restored"));
+    wait_until("everything was flushed", || async { cdc.status().flushes_total == 2 }).await;
+    wait_until("it is served again", || async { world.read(1).await.0 == Some(11) }).await;
+    world.update(1, 12);
+    wait_until("later changes are applied", || async { world.read(1).await.0 == Some(12) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_ahead_of_the_servers_own_is_no_loss() {
+    let world = World::new();
+    world.table.set(1, 10);
+    let cdc = world.run().await;
+    world.update(1, 11);
+    world.caught_up().await;
+    // A commit that is in the log and waits for a replica: the server counts it as executed later.
+    let ahead = world.source.clone();
+    world.source.defer_executed();
+    ahead.commit([]);
+    wait_until("it is applied", || async { cdc.status().applied.to_string() == "server-a:1-2" }).await;
+    world.source.fail(Error::new(ErrorKind::Unavailable, "a new session"));
+    tokio::time::sleep(Duration::from_millis(100)).await; // sleep: it reads the end again, on the paused clock
+    world.source.reveal();
+    wait_until("it runs", || async { cdc.status().state == CdcState::Running }).await;
+    assert_eq!(cdc.status().flushes_total, 1);
+}
+
 #[tokio::test]
 async fn leaving_cdc_mode_suspends_the_store_and_returning_flushes_it() {
     let world = World::new();

@@ -177,7 +177,11 @@ fn xa_rows_before_the_first_begin_are_recognised() {
     assert!(assembler.take(begin(10, 13)).is_err(), "it does write them");
     let mut assembler = begun();
     assembler.take(counted(98, 9)).expect("an order");
-    assert!(assembler.take(row(99, 10, None)).is_err(), "its commit may come after the generation");
+    assembler.take(row(99, 10, None)).expect("it may be older than the metadata");
+    assert!(assembler.take(begin(0, 9)).is_err(), "it is not, and its commit may come after the generation");
+    let mut assembler = resumed();
+    assembler.take(counted(98, 9)).expect("an order");
+    assert!(assembler.take(row(99, 10, None)).is_err(), "the metadata begins before this session");
 }
 
 #[test]
@@ -310,4 +314,28 @@ fn a_flattened_delete_without_a_value_names_the_setting() {
     }
     let error = begun().take(delete).expect_err("its transaction is unknown");
     assert!(error.to_string().contains("delete.tombstone.handling.mode=rewrite"), "{error}");
+}
+
+/// The option is turned on while the source reads: rows before it have no order, and are not of XA transactions.
+#[test]
+fn rows_that_are_older_than_the_metadata_are_not_of_xa() {
+    let mut resume = Resume::new(false);
+    for partition in partitions() {
+        let next = if &*partition.topic == "t.transaction" { 0 } else { 10 };
+        resume.set(&partition.topic, 0, ResumePoint { next, seen: None });
+    }
+    let mut assembler = opened(&resume);
+    assembler.take(row(10, 11, None)).expect("the connector does not count yet");
+    assembler.take(counted(11, 13)).expect("it does, and its first BEGIN is not read yet");
+    let flushed = assembler.take(begin(0, 12)).expect_err("the position is proven from here on");
+    assert!(flushed.to_string().contains("from now on") && !assembler.uncounted(), "{flushed}");
+    // The generation reads the last records before it again.
+    let mut next = begun();
+    next.take(begin(0, 12)).expect("it is counted from its beginning");
+    next.take(end(1, 12, "app.users", 0)).expect("an end");
+    next.take(row(98, 9, None)).expect("it is older than the option");
+    beat(&mut next, 100, 14);
+    assert_eq!(next.batch().checkpoint.position, upto(14), "positions are proven");
+    let xa = next.take(row(100, 15, None)).expect_err("it is newer than the option");
+    assert!(xa.to_string().contains("XA") && next.uncounted(), "{xa}");
 }
