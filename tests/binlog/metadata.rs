@@ -76,7 +76,7 @@ async fn columns_are_looked_up_again_when_the_table_is_altered() {
     db.run(&["INSERT INTO pairs (id, a, b) VALUES (3, 11, 21)", "DROP TABLE pairs"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >11", "tables pairs"]);
     db.run(&["CREATE TABLE pairs (a INT PRIMARY KEY)"]).await;
-    assert!(drain(&mut source, &mut db).await.is_empty());
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["tables pairs"]);
     db.run(&["INSERT INTO pairs VALUES (7)"]).await;
     assert_eq!(lines(&drain(&mut source, &mut db).await, "a"), ["insert >7"]);
 }

@@ -135,7 +135,8 @@ async fn a_commit_that_is_not_visible_yet_leaves_no_stale_entry() {
     let committing = update_invisibly(&shop).await;
     let cdc = shop.run(&cache).await;
     let old = cache.get(&1).await.expect("a value");
-    assert!(!committing.is_finished() && old == Some(1), "it was visible too early: the test proves nothing");
+    let visible = committing.is_finished();
+    assert!(!visible && old == Some(1), "the test proves nothing: the commit ended: {visible}, and {old:?} was read");
     committing.await.expect("the commit succeeds");
     shop.settle().await;
     assert_eq!(cache.get(&1).await.expect("a value"), Some(2), "the new generation missed a commit");

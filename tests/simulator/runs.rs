@@ -20,8 +20,12 @@ async fn ids(reader: &Reader) -> Vec<String> {
 }
 
 async fn until_kept(reader: &Reader, count: usize) -> Vec<String> {
-    wait::until_some("the run is kept", PATIENCE, async || Some(ids(reader).await).filter(|ids| ids.len() == count))
-        .await
+    let kept = async || {
+        // sleep: the poll interval, within the rate that a session has.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Some(ids(reader).await).filter(|ids| ids.len() == count)
+    };
+    wait::until_some("the run is kept", PATIENCE, kept).await
 }
 
 fn folder(world: &World) -> PathBuf {
