@@ -57,7 +57,8 @@ async fn figures_of_several_processes_are_not_shown_as_those_of_one() {
     let reader = Reader::log_in(&panel, "viewer", "v secret").await;
     assert!(!reader.get("/").await.text.contains("data-unmeasured"));
 
-    let plan = ["--duration=2s", "--rate=50", "--users=5", "--probe-rows=0"];
+    // As fast as needed for requests to overlap: one after another they would share a connection, and so a process.
+    let plan = ["--duration=2s", "--rate=600", "--users=5", "--probe-rows=0"];
     let (_, result, log) = finish(with(load(&url), &plan)).await;
     assert_eq!(result["cache"]["database_loads"], serde_json::Value::Null, "{log}");
     let why = result["cache"]["not_measured"].as_str().expect("a reason");
