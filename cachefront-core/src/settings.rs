@@ -92,8 +92,8 @@ pub struct CacheSettings {
     pub loads_waiting_max: usize,
     /// Timeout of a load, including the wait for a permit: a load that takes longer is cancelled. Default: 30 s.
     pub load_timeout: Duration,
-    /// How long a read waits for a load before it fails with [`ErrorKind::Timeout`]; the load goes on, and its value is
-    /// stored. Default: 0: it waits for `load_timeout`.
+    /// How long a read waits for a load before it fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout); the load goes
+    /// on, and its value is stored. Default: 0: it waits for `load_timeout`.
     pub load_hard_timeout: Duration,
     /// How long a load waits for loads of other keys, so that [`load_each`](crate::Loader::load_each) gets them all at once:
     /// fewer statements for a database that is far away, and that much more latency for each miss. Default: 0: it does not wait.

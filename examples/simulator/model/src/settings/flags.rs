@@ -11,7 +11,7 @@ pub struct Flags {
     /// MySQL: mysql://user:password@host:3306/database, optionally ?require_ssl=true.
     #[arg(long, global = true, value_name = "URL")]
     pub mysql_url: Option<String>,
-    /// Redis: redis://[:password@]host:6379/, or rediss:// for TLS.
+    /// Redis: redis://:password@host:6379/, or rediss:// for TLS.
     #[arg(long, global = true, value_name = "URL")]
     pub redis_url: Option<String>,
     /// Where changes are read from: binlog or kafka.
