@@ -218,12 +218,12 @@ where
         work: &Work<V>,
         mut proof_wait: ProofWait,
     ) -> Result<Hit<V>> {
-        let (bounds, mut learned) = (level.bounds_staleness(), false);
+        let mut learns = level.bounds_staleness();
         loop {
             self.tasks.check_open(&self.shared.cache)?;
             let load = async { self.load(self.gate.permit().await?, key, None, work, None).await };
             let fresh = self.within_hard_timeout(load).await?;
-            if bounds && !std::mem::replace(&mut learned, true) {
+            if std::mem::take(&mut learns) {
                 self.shared.learn_origin(&fresh.facts.notes).await;
             }
             match self.strong_hit(fresh, level) {
@@ -237,7 +237,7 @@ where
     pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
         let mut found = Vec::with_capacity(keys.len());
         let mut proof_wait = self.proof_wait();
-        let (bounds, mut learned) = (level.bounds_staleness(), false);
+        let mut learns = level.bounds_staleness();
         while !keys.is_empty() {
             let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
             let load = async {
@@ -248,7 +248,9 @@ where
             let outcome = match loaded {
                 Ok(loaded) => {
                     let named = loaded.iter().flatten().find(|fresh| fresh.facts.notes.origin.is_some());
-                    if let Some(named) = named.filter(|_| bounds && !std::mem::replace(&mut learned, true)) {
+                    if let Some(named) = named
+                        && std::mem::take(&mut learns)
+                    {
                         self.shared.learn_origin(&named.facts.notes).await;
                     }
                     let (mut lagging, now) = (Vec::new(), self.clock.now());

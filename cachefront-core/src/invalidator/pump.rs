@@ -187,8 +187,7 @@ impl Pump {
     }
 
     /// Checks every table again: all together, and one by one only if a check fails.
-    pub(super) async fn check_all_tables(&mut self, session: Option<&mut Session>) -> Result<()> {
-        let mut session = session;
+    pub(super) async fn check_all_tables(&mut self, mut session: Option<&mut Session>) -> Result<()> {
         let filter = self.worker.caches.table_filter();
         match self.preflight_alive(&filter, session.as_deref_mut()).await? {
             Ok(warnings) => {
