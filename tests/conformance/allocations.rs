@@ -59,6 +59,6 @@ fn a_miss_that_fills_takes_few_allocations() {
         assert_eq!(runtime.block_on(async { cache.get(&id).await.expect("a value") }), Some(id));
     });
     runtime.block_on(cdc.shutdown());
-    // In an optimised build 14: without optimisation futures are larger, and tokio puts large ones on the heap once more.
-    assert!(used <= 16, "{used} allocations");
+    // In an optimised build 12: without optimisation futures are larger, and tokio puts large ones on the heap once more.
+    assert!(used <= 14, "{used} allocations");
 }

@@ -29,7 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 const SHARDS: usize = 32;
 
 /// The result of a flight.
-pub(crate) type Outcome<V> = Result<Arc<Loaded<V>>>;
+pub(crate) type Outcome<V> = Result<Loaded<V>>;
 
 /// The flights of some keys.
 type Table<K, V> = HashMap<K, Arc<Flight<V>>>;
@@ -169,13 +169,16 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
 
 impl<V: Send + Sync> Flight<V> {
     /// Waits for the result.
-    pub(crate) async fn wait(&self) -> Outcome<V> {
+    pub(crate) async fn wait(&self) -> Result<&Loaded<V>> {
         // Created before the outcome is checked: a completion in between wakes it.
         let completed = self.completed.notified();
         if self.outcome.get().is_none() {
             completed.await;
         }
-        self.outcome.get().cloned().unwrap_or_else(|| Err(Error::new(ErrorKind::Load, "the load was cancelled")))
+        match self.outcome.get() {
+            Some(outcome) => outcome.as_ref().map_err(Error::clone),
+            None => Err(Error::new(ErrorKind::Load, "the load was cancelled")),
+        }
     }
 
     /// Returns true if a reader that saw `newest` when it started may take the result without further proof: the load

@@ -91,8 +91,8 @@ where
             return self.load_tagged(leader, plan, work).await;
         }
         let (permit, mut lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
-            Next::Present(loaded) => return Ok(Arc::new(loaded)),
-            Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
+            Next::Present(loaded) => return Ok(loaded),
+            Next::Abandon => return Ok(Loaded::abandoned()),
             Next::Load(permit, lease) => (permit, lease),
         };
         self.note_lease(leader, lease.as_ref());
@@ -103,7 +103,7 @@ where
         };
         self.mark(leader.key(), lease.as_mut(), &Expected::default(), &mut fresh);
         leader.seal();
-        Ok(Arc::new(self.store_loaded(leader.key(), plan, lease, fresh).await))
+        Ok(self.store_loaded(leader.key(), plan, lease, fresh).await)
     }
 
     /// Notes in the flight how long its lease keeps others from storing a value.

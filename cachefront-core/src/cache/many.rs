@@ -301,7 +301,7 @@ where
         let leases = leases.await;
         for (leased, load) in leases.into_iter().zip(pending) {
             match leased {
-                Leased::Present(loaded) => load.leader.complete(Ok(Arc::new(loaded))),
+                Leased::Present(loaded) => load.leader.complete(Ok(loaded)),
                 Leased::Granted(lease) => {
                     self.note_lease(&load.leader, Some(&lease));
                     loads.push((load, Some(lease)));
@@ -332,7 +332,7 @@ where
         self.mark(load.leader.key(), lease.as_mut(), expected, &mut fresh);
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
-        let outcome = Ok(Arc::new(loaded));
+        let outcome = Ok(loaded);
         self.note_load(load.leader.key(), began, &outcome);
         load.leader.complete(outcome);
     }

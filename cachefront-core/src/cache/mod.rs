@@ -44,6 +44,7 @@ mod refresh;
 mod reload;
 mod row_api;
 mod row_value;
+mod scratch;
 mod serving;
 mod shadow;
 mod shared;

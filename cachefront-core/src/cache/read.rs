@@ -210,7 +210,7 @@ where
     ) -> Result<Hit<V>> {
         self.note_read(&key, ReadOutcome::Miss);
         let loaded = flight.wait().await?;
-        if self.waiter_may_take((&Level::EVENTUAL, newest), &flight, &loaded) {
+        if self.waiter_may_take((&Level::EVENTUAL, newest), &flight, loaded) {
             return Ok(Hit::plain(loaded.value.clone(), loaded.tier));
         }
         Box::pin(self.read_since(key, &Level::EVENTUAL, work, newest)).await
@@ -253,9 +253,9 @@ where
     pub(super) async fn landed(&self, read: &Read<'_, K>, flight: &Flight<V>, leads: bool) -> Result<JoinOutcome<V>> {
         let loaded = flight.wait().await?;
         let suitable = if leads {
-            loaded.tier == Tier::Database || self.proves(read.level, &loaded)
+            loaded.tier == Tier::Database || self.proves(read.level, loaded)
         } else {
-            self.waiter_may_take((read.level, read.newest), flight, &loaded)
+            self.waiter_may_take((read.level, read.newest), flight, loaded)
         };
         if !suitable {
             return Ok(JoinOutcome::Unsuitable);
@@ -263,7 +263,7 @@ where
         if loaded.tier == Tier::Database && !read.level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
             return Ok(JoinOutcome::Lagging { permanent: loaded.known_primary });
         }
-        Ok(JoinOutcome::Hit(self.loaded_hit(&loaded)))
+        Ok(JoinOutcome::Hit(self.loaded_hit(loaded)))
     }
 
     /// "Joining": a waiter takes a value that was loaded after the waiter started; or a value that the store accepted

@@ -16,6 +16,7 @@ use crate::cache::level::Level;
 use crate::cache::load_gate::Fresh;
 use crate::cache::log_limit::LogLimits;
 use crate::cache::mode_switch::ModeSwitch;
+use crate::cache::scratch;
 use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
 use crate::cache::tags::{self, Look, Mark, TAGGED};
@@ -30,9 +31,6 @@ use crate::metrics::CacheMetrics;
 use crate::mode::InvalidationMode;
 use crate::position::Position;
 use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Refusal, Store};
-
-/// Maximum room that is made for a value before it is encoded, in bytes: a small value after a large one wastes no more.
-const ROOM_BYTES_MAX: usize = 64 << 10;
 
 /// One cache's view of the shared store.
 pub(super) struct SharedTier<V> {
@@ -321,7 +319,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         let entry = self.entry(header, lease, encoded, fresh.value.is_none());
         let expiry = ttl.saturating_add(self.stale_while_revalidate);
         let fill = Fill { key, token: lease.token, mode: lease.mode, generation, entry: &entry, expiry };
-        self.send_fill(&fill).await.then_some(bytes)
+        let stored = self.send_fill(&fill).await;
+        scratch::give(entry);
+        stored.then_some(bytes)
     }
 
     /// Makes the entry of an encoded value: compressed if that is worth while, and with the tags that the lease has.
@@ -343,7 +343,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     fn encode(&self, value: Option<&V>, room: usize) -> Option<Vec<u8>> {
         let Some(value) = value else { return Some(Vec::new()) };
         let last = self.encoded_bytes.load(Ordering::Relaxed);
-        let mut encoded = Vec::with_capacity(last + last / 8 + room);
+        let mut encoded = scratch::take(last + last / 8 + room);
         if let Err(error) = self.codec.encode(value, &mut encoded) {
             if let Some(withheld) = self.logs.not_encoded.pass(self.clock.now()) {
                 tracing::warn!(cache = %self.cache, error = %error, withheld, "a value cannot be encoded and is not cached");
@@ -359,7 +359,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             self.metrics.fill_refused("too_large");
             return None;
         }
-        self.encoded_bytes.store(bytes.min(ROOM_BYTES_MAX), Ordering::Relaxed);
+        self.encoded_bytes.store(bytes.min(scratch::KEPT_BYTES_MAX), Ordering::Relaxed);
         Some(encoded)
     }
 

@@ -88,8 +88,8 @@ where
             let repeatable = !work.has_once() && self.loader.is_some();
             let expected = self.expect_tags(std::iter::once(leader.key())).await;
             let (permit, mut lease) = match self.permit_and_lease(&plan.store_key, plan.purpose).await? {
-                Next::Present(loaded) => return Ok(Arc::new(loaded)),
-                Next::Abandon => return Ok(Arc::new(Loaded::abandoned())),
+                Next::Present(loaded) => return Ok(loaded),
+                Next::Abandon => return Ok(Loaded::abandoned()),
                 Next::Load(permit, lease) => (permit, lease),
             };
             self.note_lease(leader, lease.as_ref());
@@ -105,7 +105,7 @@ where
                 continue;
             }
             leader.seal();
-            return Ok(Arc::new(self.store_loaded(leader.key(), plan, lease, fresh).await));
+            return Ok(self.store_loaded(leader.key(), plan, lease, fresh).await);
         }
     }
 
@@ -118,7 +118,7 @@ where
             if let Some(withheld) = self.shared.logs.refresh.pass(self.clock.now()) {
                 tracing::warn!(cache = %self.shared.cache, error = %error.chain(), withheld, "a refresh in the background failed");
             }
-            return Ok(Arc::new(Loaded::abandoned()));
+            return Ok(Loaded::abandoned());
         }
         self.release_lease(&plan.store_key, lease).await;
         Err(error)
