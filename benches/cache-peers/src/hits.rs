@@ -13,6 +13,32 @@ const NAMES: [&str; 5] = ["cachefront", "quick_cache", "quick_cache_ttl", "moka_
 /// Number of keys of one call that fills.
 const FILL: usize = 500;
 
+/// When a reader asks for the next key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Pace {
+    /// At once: the processor works on several reads at the same time.
+    Overlapping,
+    /// When it has used the value, as most callers do: the time of a read.
+    OneByOne,
+}
+
+/// Counts the keys that this expression finds a value for.
+macro_rules! count {
+    ($keys:ident, $pace:ident, |$key:ident| $get:expr) => {{
+        let (mut hits, mut after) = (0, 0);
+        for key in $keys {
+            let $key = key ^ after;
+            let value = black_box($get);
+            if let (Pace::OneByOne, Some(value)) = ($pace, &value) {
+                // All bytes of a value are alike, so this is 0, which only a reader of the value knows.
+                after = u64::from(value[0] ^ value[99]);
+            }
+            hits += usize::from(value.is_some());
+        }
+        hits
+    }};
+}
+
 /// A value with the end of its life, which bare quick_cache does not know.
 #[derive(Clone)]
 struct Timed {
@@ -55,43 +81,25 @@ impl Contenders {
     }
 
     /// Reads all keys. Returns how many were hits.
-    async fn read(&self, contender: usize, keys: &[u64]) -> usize {
-        let mut hits = 0;
+    async fn read(&self, contender: usize, keys: &[u64], pace: Pace) -> usize {
         match NAMES[contender] {
             "cachefront" => {
-                for key in keys {
-                    hits += usize::from(black_box(self.ours.cache.get(key).await.ok().flatten()).is_some());
-                }
+                count!(keys, pace, |key| self.ours.cache.get(&key).await.ok().flatten().map(|row| row.0))
             }
-            "quick_cache" => {
-                for key in keys {
-                    hits += usize::from(black_box(self.quick.get(key)).is_some());
-                }
-            }
-            "quick_cache_ttl" => {
-                for key in keys {
-                    let timed = self.quick_ttl.get(key).filter(|timed| timed.until > Instant::now());
-                    hits += usize::from(black_box(timed.map(|timed| timed.value)).is_some());
-                }
-            }
-            "moka_sync_ttl" => {
-                for key in keys {
-                    hits += usize::from(black_box(self.moka_sync.get(key)).is_some());
-                }
-            }
-            _ => {
-                for key in keys {
-                    hits += usize::from(black_box(self.moka_future.get(key).await).is_some());
-                }
-            }
+            "quick_cache" => count!(keys, pace, |key| self.quick.get(&key)),
+            "quick_cache_ttl" => count!(keys, pace, |key| {
+                let timed = self.quick_ttl.get(&key).filter(|timed| timed.until > Instant::now());
+                timed.map(|timed| timed.value)
+            }),
+            "moka_sync_ttl" => count!(keys, pace, |key| self.moka_sync.get(&key)),
+            _ => count!(keys, pace, |key| self.moka_future.get(&key).await),
         }
-        hits
     }
 }
 
 /// Measures every cache with the same keys, which each of the readers reads. Who begins changes every round, and the first round
 /// does not count.
-pub(crate) async fn measure(rounds: usize, readers: usize, keys: &Arc<[u64]>) -> Result<Times, Failure> {
+pub(crate) async fn measure(rounds: usize, readers: usize, keys: &Arc<[u64]>, pace: Pace) -> Result<Times, Failure> {
     let contenders = Arc::new(Contenders::filled().await?);
     let mut times = Times::new("ns per hit of a reader", &NAMES);
     for round in 0..=rounds {
@@ -100,7 +108,7 @@ pub(crate) async fn measure(rounds: usize, readers: usize, keys: &Arc<[u64]>) ->
             let began = Instant::now();
             let read = |_| {
                 let (contenders, keys) = (Arc::clone(&contenders), Arc::clone(keys));
-                tokio::spawn(async move { contenders.read(contender, &keys).await })
+                tokio::spawn(async move { contenders.read(contender, &keys, pace).await })
             };
             let running: Vec<_> = (0..readers).map(read).collect();
             let mut hits = 0;

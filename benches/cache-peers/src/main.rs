@@ -18,6 +18,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value};
 
+use crate::hits::Pace;
 use crate::times::Failure;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -27,9 +28,12 @@ async fn main() -> Result<(), Failure> {
     let mut report = Map::new();
     for (name, keys) in keys::all(reads) {
         let keys = keys.into();
-        report.insert(format!("hit_{name}"), hits::measure(rounds, 1, &keys).await?.report());
+        report.insert(format!("hit_{name}"), hits::measure(rounds, 1, &keys, Pace::Overlapping).await?.report());
+        report
+            .insert(format!("hit_{name}_one_by_one"), hits::measure(rounds, 1, &keys, Pace::OneByOne).await?.report());
         if name == "hot" {
-            report.insert("hit_hot_two_readers".to_owned(), hits::measure(rounds, 2, &keys).await?.report());
+            let times = hits::measure(rounds, 2, &keys, Pace::OneByOne).await?;
+            report.insert("hit_hot_two_readers".to_owned(), times.report());
         }
     }
     report.insert("stampede".to_owned(), stampede::measure(rounds).await?.report());
