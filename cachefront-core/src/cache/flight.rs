@@ -16,13 +16,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::cache::hit::Loaded;
 use crate::cache::plan::Purpose;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Number of locks of the table: enough that cores rarely contend.
@@ -70,6 +71,17 @@ pub(crate) enum Joined<K: Hash + Eq, V> {
     Leader(Leader<K, V>),
     /// The reader waits for this flight.
     Waiter(Arc<Flight<V>>),
+}
+
+impl<K: Hash + Eq, V> Flights<K, V> {
+    /// Removes a flight, so that no later reader joins it.
+    pub(crate) fn detach(&self, key: &K, flight: &Arc<Flight<V>>) {
+        let mut shard = lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS]);
+        // A later flight may have replaced this one: it stays.
+        if shard.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            shard.remove(key);
+        }
+    }
 }
 
 impl<K: Hash + Eq + Clone, V> Flights<K, V> {
@@ -132,20 +144,26 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     /// Returns the flight of `key` that a reader may join without a read of the store: it began because there was no value, and its
     /// lease keeps others from storing one. A load that takes longer than its lease may be one that hangs, while another process has
     /// filled the key.
-    pub(crate) fn after_miss<Q>(&self, key: &Q, epochs: &Epochs, clock: &dyn Clock) -> Option<Arc<Flight<V>>>
+    pub(crate) fn after_miss<Q>(
+        &self,
+        key: &Q,
+        epochs: &Epochs,
+        (now, lease): (impl Fn() -> Timestamp, Duration),
+    ) -> Option<Arc<Flight<V>>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let shard = self.shard(key);
         let flight = shard.get(key).filter(|flight| flight.purpose == Purpose::Miss && epochs.holds(flight.ticket))?;
-        let leased = clock.now().as_micros() < flight.leased_until.load(Ordering::Relaxed);
-        leased.then(|| Arc::clone(flight))
+        // More than a lease is left if the clock was set back.
+        let left = Timestamp::from_micros(flight.leased_until.load(Ordering::Relaxed)).since(now());
+        (!left.is_zero() && left <= lease).then(|| Arc::clone(flight))
     }
 
     /// Returns true if a load of `key` is in progress that a reader could join.
-    pub(crate) fn is_loading(&self, key: &K) -> bool {
-        self.shard(key).contains_key(key)
+    pub(crate) fn is_loading(&self, key: &K, epochs: &Epochs) -> bool {
+        self.shard(key).get(key).is_some_and(|flight| epochs.holds(flight.ticket))
     }
 
     /// Returns the number of readers that wait for the flight of `key`.
@@ -220,14 +238,7 @@ impl<K: Hash + Eq, V> Leader<K, V> {
     /// then started before the store accepted the value, and any invalidation that a waiter could have seen has revoked
     /// the lease.
     pub(crate) fn seal(&self) {
-        let index = self.flights.hasher.hash_one(&self.key) as usize % SHARDS;
-        let mut shard = lock(&self.flights.shards[index]);
-        // A later flight may have replaced this one: it stays.
-        if let Some(current) = shard.get(&self.key)
-            && Arc::ptr_eq(current, &self.flight)
-        {
-            shard.remove(&self.key);
-        }
+        self.flights.detach(&self.key, &self.flight);
     }
 }
 
