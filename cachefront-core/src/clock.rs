@@ -91,6 +91,32 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// process-local tiers, so that they end what is too old also while no runtime runs their tasks. Else a task of the cache's
     /// runtime does, which waits by [`sleep`](Clock::sleep): a clock that a test moves has its ticks where the test expects them.
     ///
+    /// A clock that wraps [`SystemClock`] returns what it returns:
+    ///
+    /// ```
+    /// use cachefront::clock::{Clock, Sleep, SystemClock, Timestamp};
+    ///
+    /// /// The system's clock, an hour late.
+    /// #[derive(Debug, Default)]
+    /// struct Late(SystemClock);
+    ///
+    /// impl Clock for Late {
+    ///     fn now(&self) -> Timestamp {
+    ///         Timestamp::from_micros(self.0.now().as_micros() - 3_600_000_000)
+    ///     }
+    ///
+    ///     fn is_real_time(&self) -> bool {
+    ///         self.0.is_real_time()
+    ///     }
+    ///
+    ///     fn sleep(&self, duration: std::time::Duration) -> Sleep {
+    ///         self.0.sleep(duration)
+    ///     }
+    /// }
+    ///
+    /// assert!(Late::default().is_real_time());
+    /// ```
+    ///
     /// Default: `false`.
     fn is_real_time(&self) -> bool {
         false

@@ -1,4 +1,9 @@
 //! The fill: a loaded value becomes an entry of the shared store, under its lease.
+//!
+//! What a rule excludes is not sent: a value of another server than the one whose log is followed, or of a replica that the cache does not
+//! declare; one whose position lacks the fence; one that cannot be encoded, or is too large. Its lease is released, so that the next
+//! reader loads at once. Only the lease of a refresh is left to expire: the value that it would replace is still served, and no
+//! process has to try again before that.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -269,7 +269,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
     }
 
     /// Requests a lease. The store may have granted one whose reply was lost or came too late: it is released, so that no other reader
-    /// waits for a load that nobody makes.
+    /// waits for a load that is never made.
     pub(super) async fn ask_for_lease(&self, request: &LeaseRequest<'_>) -> Option<LeaseReply> {
         let mut unknown = false;
         let asked = async {

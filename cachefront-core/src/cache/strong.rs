@@ -1,6 +1,11 @@
 //! Loads past the tiers: reads that ask for the database, serving modes that go there, and reads that nothing cached satisfies.
 //!
 //! Each load runs in a task of its own, as every other does: a reader that goes away does not cancel it, and a shutdown waits for it.
+//! There is no flight, so readers share no load, and no lease, so nothing is stored.
+//!
+//! A value that is known not to satisfy the level is loaded again, with growing pauses, for
+//! [`proof_wait`](crate::CacheSettings::proof_wait). It is not, if the loader named the server that commits: what that server lacks, no
+//! other has.
 
 use std::hash::Hash;
 use std::sync::Arc;

@@ -65,7 +65,7 @@ pub(crate) struct Subscription {
     server: AtomicU64,
     /// When the publisher that turned the tier on was heard last, in microseconds since the Unix epoch.
     heard: AtomicU64,
-    /// Held while the tier is turned on or off, or is told what it may prove: the follower does so, and the ticks.
+    /// Held while the tier is turned on or off, or what it may prove changes: the follower does so, and the ticks.
     turning: Mutex<()>,
     /// [`BYPASSED`], [`LAGGING`], [`COUNTED`] and others: a hit in the process-local tier checks all at once.
     limits: AtomicU8,

@@ -3,6 +3,18 @@
 //! One thread of the process ticks every cache whose clock follows real time, so that a value ends in time whatever the runtimes do: a
 //! runtime may be blocked, or driven for one call at a time, in which a hit runs no other task. A task ticks a cache whose clock is
 //! moved by something else, such as a test.
+//!
+//! | what a tick ends | when | the other party that ends it |
+//! |---|---|---|
+//! | a value of the tier | its time to live is over, by the coarse clock | none |
+//! | plain hits as always | the watermark that was handled is older than the objective | each message of the bus |
+//! | the tier | the publisher was silent for `bus_silence_max` | the task that follows the bus |
+//!
+//! A hit reads an atomic flag and the coarse clock, and nothing else: no lock, no call of the system, no task. So it is as late as the
+//! last tick. While the whole process is stopped, no thread ticks, and the first hits after it continues may come before the first tick.
+//!
+//! The thread holds weak references: it keeps no cache alive, and ends when none is left. It runs no code of the store or the loader, and
+//! blocks on nothing but its own pause.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -60,6 +72,8 @@ impl Drop for Guard {
 }
 
 /// A thread that ticks caches. It begins with the first cache, and ends when none is left.
+///
+/// All caches are ticked at the shortest of their periods: a tick that comes early changes nothing that is not due.
 #[derive(Default)]
 struct Ticker {
     members: Mutex<Members>,

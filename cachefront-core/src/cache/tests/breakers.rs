@@ -80,7 +80,7 @@ async fn an_explanation_knows_that_the_store_is_left_alone() {
     let Fixture { store, cache, .. } = fixture(|builder| builder).await;
     cache.get(&7).await.expect("a value");
     store.set_down(true);
-    for _ in 0..5 {
+    for _ in 0..10 {
         cache.get(&7).await.expect("from the database");
     }
     store.set_down(false);
@@ -102,7 +102,7 @@ async fn callers_that_give_up_open_the_breaker_of_a_slow_store() {
     assert!(given_up < 10, "{given_up} of 100 reads waited for the store");
 }
 
-/// A store that answers late has granted a lease that no load holds.
+/// A store that replies late has granted a lease that no load holds.
 #[tokio::test(start_paused = true)]
 async fn a_lease_whose_reply_was_lost_holds_up_no_later_reader() {
     let Fixture { store, cache, .. } = fixture(|builder| builder).await;
