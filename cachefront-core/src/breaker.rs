@@ -65,7 +65,7 @@ struct Pause {
     ends: Timestamp,
 }
 
-/// A call that went through. If it is dropped before its end, nothing is known of the server.
+/// A call that went through. If it is dropped before its end, nothing is known of the server, unless it was slow by then.
 #[must_use]
 pub(crate) struct Call<'a> {
     breaker: &'a Breaker,
@@ -213,22 +213,37 @@ impl Call<'_> {
         if !breaker.settings.enabled {
             return now;
         }
-        let failed = failed || now.since(self.began) >= breaker.settings.slow;
-        match (self.is_probe, failed) {
-            (false, _) => breaker.count(now, failed),
-            (true, true) => drop(breaker.enter(HALF_OPEN)),
-            (true, false) => breaker.close(),
-        }
+        self.count(now, failed || self.is_slow(now));
         now
+    }
+
+    fn is_slow(&self, now: Timestamp) -> bool {
+        now.since(self.began) >= self.breaker.settings.slow
+    }
+
+    fn count(&self, now: Timestamp, failed: bool) {
+        match (self.is_probe, failed) {
+            (false, _) => self.breaker.count(now, failed),
+            (true, true) => drop(self.breaker.enter(HALF_OPEN)),
+            (true, false) => self.breaker.close(),
+        }
     }
 }
 
 impl Drop for Call<'_> {
-    /// A probe that is not waited for any more leaves the place to the next call.
+    /// A call that its caller gave up after it had become slow is one that failed. A probe that was given up earlier leaves the place
+    /// to the next call.
     fn drop(&mut self) {
-        if self.is_probe && !self.ended {
-            let pause = self.breaker.lock();
-            self.breaker.state.store(OPEN, Ordering::Release);
+        let breaker = self.breaker;
+        if self.ended || !breaker.settings.enabled {
+            return;
+        }
+        let now = breaker.clock.now();
+        if self.is_slow(now) {
+            self.count(now, true);
+        } else if self.is_probe {
+            let pause = breaker.lock();
+            breaker.state.store(OPEN, Ordering::Release);
             drop(pause);
         }
     }
@@ -317,6 +332,26 @@ mod tests {
             call.end(false);
         }
         assert!(breaker.refuses());
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_when_it_is_slow_counts_as_failed() {
+        let (breaker, clock) = breaker(settings());
+        let give_up = |after| {
+            let call = breaker.call().expect("it goes through");
+            clock.advance(after);
+            drop(call);
+        };
+        (0..10).for_each(|_| give_up(Duration::from_millis(99)));
+        assert!(!breaker.refuses(), "nothing is known of these");
+        (0..5).for_each(|_| give_up(Duration::from_millis(100)));
+        assert!(breaker.refuses());
+        clock.advance(SECOND);
+        give_up(Duration::from_millis(100));
+        assert!(breaker.refuses(), "a probe that was slow begins another pause");
+        clock.advance(2 * SECOND);
+        give_up(Duration::ZERO);
+        assert!(!breaker.refuses(), "a probe of which nothing is known leaves its place");
     }
 
     #[test]

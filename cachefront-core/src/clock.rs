@@ -87,6 +87,41 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Default: has no effect.
     fn tick(&self) {}
 
+    /// Returns true if [`now`](Clock::now) follows real time on every thread. Then a thread of the process ticks the
+    /// process-local tiers, so that they end what is too old also while no runtime runs their tasks. Else a task of the cache's
+    /// runtime does, which waits by [`sleep`](Clock::sleep): a clock that a test moves has its ticks where the test expects them.
+    ///
+    /// A clock that wraps [`SystemClock`] returns what it returns:
+    ///
+    /// ```
+    /// use cachefront::clock::{Clock, Sleep, SystemClock, Timestamp};
+    ///
+    /// /// The system's clock, an hour late.
+    /// #[derive(Debug, Default)]
+    /// struct Late(SystemClock);
+    ///
+    /// impl Clock for Late {
+    ///     fn now(&self) -> Timestamp {
+    ///         Timestamp::from_micros(self.0.now().as_micros() - 3_600_000_000)
+    ///     }
+    ///
+    ///     fn is_real_time(&self) -> bool {
+    ///         self.0.is_real_time()
+    ///     }
+    ///
+    ///     fn sleep(&self, duration: std::time::Duration) -> Sleep {
+    ///         self.0.sleep(duration)
+    ///     }
+    /// }
+    ///
+    /// assert!(Late::default().is_real_time());
+    /// ```
+    ///
+    /// Default: `false`.
+    fn is_real_time(&self) -> bool {
+        false
+    }
+
     /// Returns a future that completes after `duration`.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
@@ -127,8 +162,34 @@ impl Clock for SystemClock {
         self.coarse.store(system_micros(), Ordering::Relaxed);
     }
 
+    fn is_real_time(&self) -> bool {
+        true
+    }
+
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Measures how long a wait has taken. A clock that is set back hides no more than the time since the last reading, so it does not
+/// prolong a wait that reads the clock in each round.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    last: Timestamp,
+    passed: Duration,
+}
+
+impl Stopwatch {
+    pub(crate) fn begin(clock: &dyn Clock) -> Self {
+        Self { last: clock.now(), passed: Duration::ZERO }
+    }
+
+    /// Reads the clock, and returns the time that has passed.
+    pub(crate) fn passed(&mut self, clock: &dyn Clock) -> Duration {
+        let now = clock.now();
+        self.passed = self.passed.saturating_add(now.since(self.last));
+        self.last = now;
+        self.passed
     }
 }
 

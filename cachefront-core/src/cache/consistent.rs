@@ -11,17 +11,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::oneshot;
 
 use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
-use crate::cache::many::cancelled;
+use crate::cache::load_gate::Fresh;
 use crate::cache::observer::ReadOutcome;
 use crate::cache::plan::{LoadPlan, Purpose};
 use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lease, Leased, Lookup, Stored};
-use crate::clock::Timestamp;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::entry::{HEADER_BYTES, TOKEN_OFFSET};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
@@ -61,6 +60,9 @@ where
 {
     /// Reads many keys at one moment. The result has the order of `keys`, of which some may be equal.
     pub(super) async fn read_consistent(self: Arc<Self>, keys: Vec<K>, level: Level) -> Vec<Result<Hit<V>>> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
         let mut places: HashMap<K, usize> = HashMap::with_capacity(keys.len());
         let mut unique = Vec::with_capacity(keys.len());
         for key in &keys {
@@ -125,7 +127,7 @@ where
         let Some(executed) = self.within_hard_timeout(self.executed()).await? else {
             return Ok(Cached::Missing(Vec::new()));
         };
-        let deadline = self.clock.now().after(self.settings.proof_wait);
+        let mut waited = Stopwatch::begin(&*self.clock);
         let mut pause = self.settings.lease_poll_min;
         loop {
             let Some(second) = self.shared.guarded("get_many", self.shared.store.get_many(keys)).await else {
@@ -140,8 +142,8 @@ where
             if second.iter().all(|reading| has_applied(reading, &executed.position)) {
                 return Ok(self.hits_of(second, level).map_or(Cached::Changed, Cached::Hits));
             }
-            let now = self.clock.now();
-            if now >= deadline || second.iter().any(|reading| self.is_stalled(reading, now)) {
+            let (over, now) = (waited.passed(&*self.clock) >= self.settings.proof_wait, self.clock.now());
+            if over || second.iter().any(|reading| self.is_stalled(reading, now)) {
                 return Ok(Cached::Missing(Vec::new()));
             }
             self.clock.sleep(pause).await;
@@ -188,58 +190,73 @@ where
 
     /// Loads all keys by one batch, in a task of its own: a reader that goes away leaves no lease behind.
     async fn load_all(self: &Arc<Self>, keys: &[K], places: &[Place], level: &Level) -> Result<Vec<Hit<V>>> {
-        keys.iter().for_each(|key| self.note_read(key, ReadOutcome::Miss));
-        let running = self.tasks.begin(&self.shared.cache)?;
+        let outcome = if places.is_empty() { ReadOutcome::Bypass } else { ReadOutcome::Miss };
+        keys.iter().for_each(|key| self.note_read(key, outcome));
         let (inner, level) = (Arc::clone(self), level.clone());
         let (keys, places) = (keys.to_vec(), places.to_vec());
-        let (reply, loaded) = oneshot::channel();
-        running.spawn(async move {
-            // The reader may have gone away.
-            let _ = reply.send(inner.load_batch(&keys, &places, &level).await);
-        });
-        self.within_hard_timeout(async { loaded.await.unwrap_or_else(|_| Err(cancelled())) }).await
+        let load = async move { inner.load_batch(&keys, &places, &level).await };
+        self.within_hard_timeout(self.apart(load)).await
     }
 
     /// Loads all keys by one batch. Those whose lease is free are stored.
     async fn load_batch(&self, keys: &[K], places: &[Place], level: &Level) -> Result<Vec<Hit<V>>> {
         let mut proof_wait = self.proof_wait();
         loop {
+            let began = self.clock.now();
             let permit = self.gate.permit().await?;
             let leases = join_all(places.iter().map(|(key, reload)| self.free_lease(key, *reload))).await;
             let fences = leases.iter().filter_map(|lease| lease.as_ref()?.fence.as_ref());
-            let loaded = self.load_many(permit, keys, fences).await.and_then(|each| each.into_iter().collect());
-            let fresh: Vec<_> = match loaded {
+            let each = self.load_many(permit, keys, fences).await;
+            if places.is_empty() {
+                self.note_each(keys, began, &each);
+            }
+            let fresh: Vec<_> = match each.and_then(|each| each.into_iter().collect()) {
                 Ok(fresh) => fresh,
                 Err(error) => {
                     for ((key, _), lease) in places.iter().zip(&leases) {
                         self.release_lease(key, lease.as_ref()).await;
                     }
+                    // The others report that they are not stored.
+                    let failed = keys.iter().filter(|_| !places.is_empty());
+                    failed.for_each(|key| self.note_load(key, began, Err(&error)));
                     return Err(error);
                 }
             };
             let mut leases = leases.into_iter();
-            let mut hits: Vec<(Timestamp, Hit<V>)> = Vec::with_capacity(keys.len());
-            for (index, (key, fresh)) in keys.iter().zip(fresh).enumerate() {
-                let lease = leases.next().flatten();
-                let Some((store_key, _)) = places.get(index).cloned() else {
-                    hits.extend(self.strong_hit(fresh, level).map(|hit| (self.clock.now(), hit)));
-                    continue;
-                };
-                let plan =
-                    LoadPlan { store_key, ticket: None, purpose: Purpose::Miss, served_until: Timestamp::UNKNOWN };
-                let loaded = self.store_loaded(key, &plan, lease, fresh).await;
-                if level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
-                    hits.push((self.clock.now(), self.loaded_hit(&loaded)));
-                }
-            }
-            // Fewer if the database that was read lags behind the token.
-            if hits.len() == keys.len() {
+            let stored = keys.iter().zip(fresh).enumerate().map(|(index, (key, fresh))| {
+                self.store_of_batch((key, places.get(index)), leases.next().flatten(), fresh, (level, began))
+            });
+            let hits = join_all(stored.collect::<Vec<_>>()).await;
+            // A database that was read may lag behind the token.
+            let permanent = hits.iter().any(|hit| matches!(hit, Err(true)));
+            if let Ok(hits) = hits.into_iter().collect::<Result<Vec<_>, _>>() {
                 // Storing one value takes a round trip in which the values before it grow older.
                 let now = self.clock.now();
-                return Ok(hits.into_iter().map(|(at, hit)| hit.later(now.since(at))).collect());
+                return Ok(hits.into_iter().map(|(at, hit): (Timestamp, Hit<V>)| hit.later(now.since(at))).collect());
             }
-            self.wait_for_proof(&mut proof_wait, false).await?;
+            self.wait_for_proof(&mut proof_wait, permanent).await?;
         }
+    }
+
+    /// Offers one value of a batch to the store, if it has a place there. If the value is known not to satisfy the level, returns whether
+    /// another load will not either.
+    async fn store_of_batch(
+        &self,
+        (key, place): (&K, Option<&Place>),
+        lease: Option<Lease>,
+        fresh: Fresh<V>,
+        (level, began): (&Level, Timestamp),
+    ) -> Result<(Timestamp, Hit<V>), bool> {
+        let Some((store_key, _)) = place.cloned() else {
+            return self.strong_hit(fresh, level).map(|hit| (self.clock.now(), hit));
+        };
+        let plan = LoadPlan { store_key, ticket: None, purpose: Purpose::Miss, served_until: Timestamp::UNKNOWN };
+        let loaded = self.store_loaded(key, &plan, lease, fresh).await;
+        self.note_load(key, began, Ok(&loaded));
+        if !level.accepts_loaded(loaded.position.as_ref(), loaded.primary) {
+            return Err(loaded.known_primary);
+        }
+        Ok((self.clock.now(), self.loaded_hit(&loaded)))
     }
 
     /// Returns the lease of a key, if nothing is cached or it is to be loaded over, and no other load holds it.

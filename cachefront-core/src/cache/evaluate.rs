@@ -1,5 +1,6 @@
 //! What an entry of the store is worth to a read: whether it may be served at all, and whether it satisfies the level.
 
+use crate::cache::caught::caught;
 use crate::cache::explanation::LoadReason;
 use crate::cache::level::{Evidence, Level};
 use crate::cache::shared::{Lookup, SharedTier, Stored};
@@ -157,7 +158,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             return Ok((None, marks, 0));
         }
         let inflated = inflate(header.compression, payload, self.value_bytes_max);
-        match inflated.and_then(|encoded| Ok((encoded.len(), self.codec.decode(&encoded)?))) {
+        match inflated.and_then(|encoded| Ok((encoded.len(), caught("the codec", || self.codec.decode(&encoded))?))) {
             Ok((bytes, value)) => Ok((Some(value), marks, bytes)),
             Err(error) => {
                 if let Some(withheld) = self.logs.undecodable.pass(self.clock.now()) {

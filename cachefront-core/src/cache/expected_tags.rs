@@ -3,6 +3,7 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::cache::caught::caught;
 use crate::cache::tags::Mark;
 use crate::loader::{TAG_BYTES_MAX, TAGS_MAX};
 
@@ -43,17 +44,19 @@ impl<K: Clone + Eq + Hash> Tags<K> {
         Self { of, last: quick_cache::sync::Cache::new(REMEMBERED_MAX) }
     }
 
-    /// Returns the tags that the key has whatever its value is. A tag that is too long is kept, so that the value is not stored.
-    fn fixed(&self, key: &K) -> Vec<Box<str>> {
-        let mut tags = self.of.as_ref().map(|of| of(key)).unwrap_or_default();
+    /// Returns the tags that the key has whatever its value is; `None` if they are not known, because `tags_of` panics. A tag that is
+    /// too long is kept, so that the value is not stored.
+    fn fixed(&self, key: &K) -> Option<Vec<Box<str>>> {
+        let Some(of) = &self.of else { return Some(Vec::new()) };
+        let mut tags = caught("`tags_of`", || Ok(of(key))).ok()?;
         tags.sort();
         tags.dedup();
-        tags.into_iter().map(Into::into).collect()
+        Some(tags.into_iter().map(Into::into).collect())
     }
 
     /// Returns the tags that the key is expected to have.
     pub(super) fn expected(&self, key: &K) -> Vec<Box<str>> {
-        let mut tags = self.fixed(key);
+        let mut tags = self.fixed(key).unwrap_or_default();
         if let Some(last) = self.last.get(key) {
             let others: Vec<_> = last.iter().filter(|tag| !tags.contains(tag)).cloned().collect();
             tags.extend(others);
@@ -64,7 +67,7 @@ impl<K: Clone + Eq + Hash> Tags<K> {
 
     /// Returns the tags of a value that was just loaded, and remembers them; `None` if it cannot carry all of them.
     pub(super) fn of_loaded(&self, key: &K, reported: &[Box<str>]) -> Option<Vec<Box<str>>> {
-        let mut tags = self.fixed(key);
+        let mut tags = self.fixed(key)?;
         let others: Vec<_> = reported.iter().filter(|tag| !tags.contains(tag)).cloned().collect();
         tags.extend(others);
         if tags.len() > TAGS_MAX || !tags.iter().all(|tag| is_usable(tag)) {

@@ -36,12 +36,13 @@ where
             mode: self.shared.mode(),
             served_from: None,
             would_load: None,
-            load_in_progress: self.flights.is_loading(key),
+            load_in_progress: self.flights.is_loading(key, &self.subscription.epochs),
             local: self.explain_local(key),
             store: None,
             store_error: None,
         };
         let Some(store_key) = StoreKey::encode_short(cache, key)? else {
+            explanation.key = format!("{cache}:(too long)");
             explanation.would_load = Some(LoadReason::KeyTooLong);
             return Ok(explanation);
         };
@@ -56,6 +57,13 @@ where
                 explanation.store_error = Some(error.chain().to_string());
                 Some(LoadReason::StoreUnreachable)
             }
+        };
+        // A peek does not ask the circuit breaker, and a read does.
+        let from_store = if self.shared.breaker.refuses() {
+            explanation.store_error.get_or_insert_with(|| "the circuit breaker of the store is open".to_owned());
+            Some(LoadReason::StoreUnreachable)
+        } else {
+            from_store
         };
         let level = Level::default();
         let local = self.local_lookup(&level, |tier, now| tier.peek(key, &self.subscription.epochs, now));

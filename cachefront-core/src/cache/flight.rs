@@ -16,13 +16,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
 use crate::cache::epochs::{Epochs, Ticket};
 use crate::cache::hit::Loaded;
 use crate::cache::plan::Purpose;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Number of locks of the table: enough that cores rarely contend.
@@ -53,6 +55,8 @@ pub(crate) struct Flight<V> {
     /// fill the key.
     leased_until: AtomicU64,
     outcome: OnceLock<Outcome<V>>,
+    /// The runtime that its load runs in.
+    runtime: Option<Id>,
     /// Wakes the waiters, in the order they came.
     completed: Notify,
 }
@@ -70,6 +74,17 @@ pub(crate) enum Joined<K: Hash + Eq, V> {
     Leader(Leader<K, V>),
     /// The reader waits for this flight.
     Waiter(Arc<Flight<V>>),
+}
+
+impl<K: Hash + Eq, V> Flights<K, V> {
+    /// Removes a flight, so that no later reader joins it.
+    pub(crate) fn detach(&self, key: &K, flight: &Arc<Flight<V>>) {
+        let mut shard = lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS]);
+        // A later flight may have replaced this one: it stays.
+        if shard.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+            shard.remove(key);
+        }
+    }
 }
 
 impl<K: Hash + Eq + Clone, V> Flights<K, V> {
@@ -97,7 +112,8 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         }
         let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
         let (leased_until, outcome, completed) = (AtomicU64::new(0), OnceLock::new(), Notify::new());
-        let flight = Arc::new(Flight { number, ticket, purpose, leased_until, outcome, completed });
+        let runtime = current_runtime();
+        let flight = Arc::new(Flight { number, ticket, purpose, leased_until, outcome, runtime, completed });
         shard.insert(key.clone(), Arc::clone(&flight));
         drop(shard);
         Joined::Leader(Leader { flights: Arc::clone(self), key: key.clone(), flight })
@@ -125,6 +141,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
             purpose: Purpose::Miss,
             leased_until: AtomicU64::new(0),
             outcome: OnceLock::from(Err(error())),
+            runtime: None,
             completed: Notify::new(),
         })
     }
@@ -132,20 +149,26 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     /// Returns the flight of `key` that a reader may join without a read of the store: it began because there was no value, and its
     /// lease keeps others from storing one. A load that takes longer than its lease may be one that hangs, while another process has
     /// filled the key.
-    pub(crate) fn after_miss<Q>(&self, key: &Q, epochs: &Epochs, clock: &dyn Clock) -> Option<Arc<Flight<V>>>
+    pub(crate) fn after_miss<Q>(
+        &self,
+        key: &Q,
+        epochs: &Epochs,
+        (now, lease): (impl Fn() -> Timestamp, Duration),
+    ) -> Option<Arc<Flight<V>>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let shard = self.shard(key);
         let flight = shard.get(key).filter(|flight| flight.purpose == Purpose::Miss && epochs.holds(flight.ticket))?;
-        let leased = clock.now().as_micros() < flight.leased_until.load(Ordering::Relaxed);
-        leased.then(|| Arc::clone(flight))
+        // More than a lease is left if the clock was set back.
+        let left = Timestamp::from_micros(flight.leased_until.load(Ordering::Relaxed)).since(now());
+        (!left.is_zero() && left <= lease).then(|| Arc::clone(flight))
     }
 
     /// Returns true if a load of `key` is in progress that a reader could join.
-    pub(crate) fn is_loading(&self, key: &K) -> bool {
-        self.shard(key).contains_key(key)
+    pub(crate) fn is_loading(&self, key: &K, epochs: &Epochs) -> bool {
+        self.shard(key).get(key).is_some_and(|flight| epochs.holds(flight.ticket))
     }
 
     /// Returns the number of readers that wait for the flight of `key`.
@@ -179,6 +202,12 @@ impl<V: Send + Sync> Flight<V> {
             Some(outcome) => outcome.as_ref().map_err(Error::clone),
             None => Err(Error::new(ErrorKind::Load, "the load was cancelled")),
         }
+    }
+
+    /// Returns true if the load runs in another runtime than this waiter. That one may not be driven, and neither are the load and its
+    /// timer then; the waiter's own is, because the waiter is polled.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.outcome.get().is_none() && self.runtime != current_runtime()
     }
 
     /// Returns true if a reader that saw `newest` when it started may take the result without further proof: the load
@@ -223,14 +252,7 @@ impl<K: Hash + Eq, V> Leader<K, V> {
     /// then started before the store accepted the value, and any invalidation that a waiter could have seen has revoked
     /// the lease.
     pub(crate) fn seal(&self) {
-        let index = self.flights.hasher.hash_one(&self.key) as usize % SHARDS;
-        let mut shard = lock(&self.flights.shards[index]);
-        // A later flight may have replaced this one: it stays.
-        if let Some(current) = shard.get(&self.key)
-            && Arc::ptr_eq(current, &self.flight)
-        {
-            shard.remove(&self.key);
-        }
+        self.flights.detach(&self.key, &self.flight);
     }
 }
 
@@ -241,6 +263,11 @@ impl<K: Hash + Eq, V> Drop for Leader<K, V> {
             self.flight.complete(Err(Error::new(ErrorKind::Load, "the load panicked or was aborted")));
         }
     }
+}
+
+/// Returns the runtime of the task that calls this.
+fn current_runtime() -> Option<Id> {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// A panic while the lock is held cannot leave the map half-changed: each use is one call of the map.

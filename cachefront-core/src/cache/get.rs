@@ -18,7 +18,8 @@ use crate::key::CacheKey;
 /// A read in progress.
 pub(super) type HitFuture<V> = Pin<Box<dyn Future<Output = Result<Hit<V>>> + Send + 'static>>;
 
-/// A read that has not begun yet; `.await` begins it. See [`Cache::get`](crate::Cache::get).
+/// A read that has not begun yet; `.await` begins it, as [`into_future`](IntoFuture::into_future) does. See
+/// [`Cache::get`](crate::Cache::get).
 ///
 /// ```
 /// use std::time::Duration;
@@ -130,7 +131,11 @@ where
     }
 }
 
-/// The future of a plain read. A hit in the process-local tier is ready at once, without an allocation.
+/// The future of a plain read. A hit in the process-local tier is ready at once, without an allocation: it is the value of the moment at
+/// which the future was made. One that is kept for later may return a value that was invalidated since.
+///
+/// # Panics
+/// If it is polled again after it has returned a value.
 #[must_use = "a future does not run until it is polled"]
 pub struct GetFuture<V>(State<V>);
 
@@ -161,7 +166,7 @@ impl<V> Future for GetFuture<V> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Ready(value) => Poll::Ready(Ok(value.take().flatten())),
+            State::Ready(value) => Poll::Ready(Ok(value.take().expect("a read that has ended is not polled again"))),
             State::Slow(read) => read.as_mut().poll(cx).map(|hit| hit.map(|hit| hit.value)),
         }
     }

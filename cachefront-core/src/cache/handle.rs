@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -32,8 +32,9 @@ use crate::cache::stale::FAILURES_MAX;
 use crate::cache::stats::CacheStats;
 use crate::cache::subscription::Subscription;
 use crate::cache::tasks::Tasks;
+use crate::cache::ticker;
 use crate::cache::warm_up::WarmUp;
-use crate::clock::{Clock, CoarseClock, Entropy, Timestamp};
+use crate::clock::{Clock, CoarseClock, Entropy};
 use crate::codec::{Codec, Compression};
 use crate::error::{BoxError, Result};
 use crate::event::TableName;
@@ -293,6 +294,7 @@ where
         let gate = LoadGate::new(Arc::clone(&parts.name), &parts.settings, seams(), metrics.clone());
         let subject = format!("the store of cache `{}`", parts.name);
         let breaker = Breaker::new(subject, parts.settings.store_breaker, seams(), metrics.breaker("store"));
+        let tasks = Arc::new(Tasks::new());
         let shared = SharedTier {
             cache: parts.name,
             store: parts.store,
@@ -311,7 +313,8 @@ where
             fenced: parts.rules.is_fenced(),
             lease: parts.settings.lease,
             fence_wait: parts.settings.fence_wait.min(parts.settings.lease),
-            fence_poll: parts.settings.lease_poll_min,
+            fence_poll_min: parts.settings.lease_poll_min,
+            fence_poll_max: parts.settings.lease_poll_max,
             clock_skew: parts.settings.clock_skew,
             stale_while_revalidate: parts.settings.stale_while_revalidate,
             refreshes: parts.settings.refreshes(),
@@ -322,6 +325,7 @@ where
             uncovered: AtomicBool::new(false),
             logs: LogLimits::default(),
             metrics: metrics.clone(),
+            tasks: Arc::clone(&tasks),
         };
         shared.subscription.set_mode(parts.mode);
         if parts.observer.as_ref().is_some_and(|observer| observer.wants_local_hits()) {
@@ -349,7 +353,7 @@ where
             observer: parts.observer,
             tags,
             tags_noted: AtomicBool::new(false),
-            tasks: Arc::new(Tasks::new()),
+            tasks,
             ticker,
         };
         Self { inner: Arc::new(inner) }
@@ -376,7 +380,7 @@ fn subscribe<K, V>(
                 hub.keep_following(|| (Arc::clone(&bus), pace.clone()));
             }
         };
-        tick(Arc::clone(&parts.clock), Arc::downgrade(&subscription), parts.settings.tick, keep_following)
+        ticker::start(&subscription, &parts.clock, &parts.settings, keep_following)
     });
     (subscription, hub, ticker)
 }
@@ -421,48 +425,6 @@ fn pace<K, V>(parts: &Parts<K, V>) -> Pace {
         pause_min: parts.settings.bus_retry_min,
         pause_max: parts.settings.bus_retry_max,
     }
-}
-
-/// Starts the task that ticks the coarse clock. At each tick it compares the watermark with the freshness objective, and calls
-/// `keep_following`: the task that follows the bus may have ended with the runtime of another cache.
-///
-/// It ticks at multiples of `period`, so that the tasks of all caches of a process wake together: once per period, and not
-/// once per cache.
-fn tick(
-    clock: Arc<dyn Clock>,
-    subscription: Weak<Subscription>,
-    period: Duration,
-    keep_following: impl Fn() + Send + 'static,
-) -> JoinHandle<()> {
-    let guard = Ticker(Weak::clone(&subscription));
-    tokio::spawn(async move {
-        let _guard = guard;
-        while let Some(subscription) = subscription.upgrade() {
-            clock.tick();
-            subscription.tick();
-            drop(subscription);
-            keep_following();
-            clock.sleep(until_multiple(clock.now(), period)).await;
-        }
-    })
-}
-
-/// Turns the process-local tier off when the task that ticks its clock ends before the cache: a cache may outlive the runtime that
-/// it was built in.
-struct Ticker(Weak<Subscription>);
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        if let Some(subscription) = self.0.upgrade() {
-            subscription.stop_clock();
-        }
-    }
-}
-
-/// Returns the time from `now` to the next multiple of `period`.
-fn until_multiple(now: Timestamp, period: Duration) -> Duration {
-    let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX).max(1);
-    Duration::from_micros(period - now.as_micros() % period)
 }
 
 impl<K, V> Clone for Cache<K, V> {

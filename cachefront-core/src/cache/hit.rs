@@ -84,6 +84,8 @@ pub(crate) struct Loaded<V> {
     pub(crate) position: Option<Position>,
     /// The clock before the load; unknown if the server that was read does not bound staleness.
     pub(crate) filled_at: Timestamp,
+    /// The clock after the load, before the value was offered to the tiers; unknown if it was not loaded here.
+    pub(crate) loaded_at: Timestamp,
     /// True if the value comes from the server whose log is followed, as far as the loader says.
     pub(crate) primary: bool,
     /// True if the loader named the server, and it is the one whose log is followed.
@@ -102,6 +104,7 @@ impl<V> Loaded<V> {
             tier: Tier::Shared,
             position: None,
             filled_at: Timestamp::UNKNOWN,
+            loaded_at: Timestamp::UNKNOWN,
             primary: false,
             known_primary: false,
             expires_at: Timestamp::UNKNOWN,

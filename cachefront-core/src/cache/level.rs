@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | eventual | none | none |
 //! | session, `at_least(token)` | contains the commits of the token | its fill position, or the applied position, covers the token |
-//! | bounded, `max_staleness(d)` | was current within the last `d` | its load began, or the source time is, within `d` less the clock skew |
+//! | bounded, `max_staleness(d)` | was current within the last `d`, or since the read began | its load began, or the source time is, within `d` less the clock skew |
 //! | strong, `bypass()` | comes from the database | not served from a cache |
 //!
 //! Missing evidence is never replaced by an assumption: such a value is loaded again.
@@ -53,7 +53,8 @@ macro_rules! read_levels {
         }
 
         /// Requires a value that was current at some moment within the last `duration`, a `Duration` or an option of one; of
-        /// several, the shortest. A value without proof is loaded from the database. Default: no bound but the time to live.
+        /// several, the shortest. A value without proof is loaded from the database, and is then as old as its load:
+        /// [`Hit::staleness_bound`](crate::Hit::staleness_bound) says how old. Default: no bound but the time to live.
         pub fn max_staleness(mut self, duration: impl Into<Option<::std::time::Duration>>) -> Self {
             if let Some(duration) = duration.into() {
                 self.level().add_bound(duration);

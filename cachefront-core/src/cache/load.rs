@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use tracing::{Instrument, Span};
 
+use crate::cache::caught::caught;
 use crate::cache::expected_tags::Expected;
 use crate::cache::flight::{Leader, Outcome};
-use crate::cache::hit::{Hit, Loaded, Tier, age};
+use crate::cache::hit::{Loaded, Tier};
 use crate::cache::inner::Inner;
-use crate::cache::level::Level;
 use crate::cache::load_gate::{Fresh, Permit};
-use crate::cache::many::Found;
 use crate::cache::observer::LoadReport;
 use crate::cache::plan::{LoadPlan, Purpose, Work};
 use crate::cache::shared::{Lease, Leased};
-use crate::clock::Timestamp;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::loader::Reloaded;
@@ -37,7 +36,7 @@ pub(super) enum Next<'a, V> {
 
 /// How long a read may repeat loads from a database that lags.
 pub(super) struct ProofWait {
-    deadline: Timestamp,
+    waited: Stopwatch,
     pause: Duration,
 }
 
@@ -68,21 +67,34 @@ where
         let began = self.clock.now();
         let outcome = self.load_and_store(&leader, &plan, work).await;
         span.record("outcome", ended(&outcome));
-        self.note_load(leader.key(), began, &outcome);
+        self.note_load(leader.key(), began, outcome.as_ref());
         leader.complete(outcome);
     }
 
     /// Reports a load that has ended to the observer.
-    pub(super) fn note_load(&self, key: &K, began: Timestamp, outcome: &Outcome<V>) {
+    pub(super) fn note_load(&self, key: &K, began: Timestamp, outcome: Result<&Loaded<V>, &Error>) {
         let Some(observer) = &self.observer else { return };
         let report = match outcome {
             // Nothing was loaded here.
             Ok(loaded) if loaded.tier != Tier::Database => return,
-            Ok(loaded) => (loaded.value.is_none(), loaded.accepted, None),
-            Err(error) => (false, false, Some(error.clone())),
+            Ok(loaded) => LoadReport {
+                took: loaded.loaded_at.since(began),
+                absent: loaded.value.is_none(),
+                stored: loaded.accepted,
+                error: None,
+            },
+            Err(error) => LoadReport {
+                took: self.clock.now().since(began),
+                absent: false,
+                stored: false,
+                error: Some(error.clone()),
+            },
         };
-        let (absent, stored, error) = report;
-        observer.loaded(key, &LoadReport { took: self.clock.now().since(began), absent, stored, error });
+        // Its panic is reported by the panic hook, and is no concern of the load.
+        let _ = caught("the observer", || {
+            observer.loaded(key, &report);
+            Ok(())
+        });
     }
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
@@ -118,7 +130,7 @@ where
     /// a permit.
     pub(super) async fn permit_and_lease(&self, key: &StoreKey, purpose: Purpose) -> Result<Next<'_, V>> {
         let reload = purpose != Purpose::Miss;
-        let deadline = self.clock.now().after(self.settings.lease_wait);
+        let mut waited = Stopwatch::begin(&*self.clock);
         let mut pause = self.settings.lease_poll_min;
         loop {
             let permit = self.gate.permit().await?;
@@ -135,7 +147,9 @@ where
                 Leased::Without => return Ok(Next::Load(permit, None)),
                 Leased::Held(_) if purpose == Purpose::Refresh => return Ok(Next::Abandon),
                 // A reader that needs more than what other processes fill does not wait for them.
-                Leased::Held(_) if purpose == Purpose::Reload || self.clock.now() >= deadline => {
+                Leased::Held(_)
+                    if purpose == Purpose::Reload || waited.passed(&*self.clock) >= self.settings.lease_wait =>
+                {
                     return Ok(Next::Load(permit, None));
                 }
                 Leased::Held(remaining) => {
@@ -209,86 +223,6 @@ where
         }
     }
 
-    /// Loads from the database without the tiers; the value is not stored. A value that is known not to satisfy the level
-    /// is loaded again, for a bounded time.
-    pub(super) async fn bypass(
-        &self,
-        key: &K,
-        level: &Level,
-        work: &Work<V>,
-        mut proof_wait: ProofWait,
-    ) -> Result<Hit<V>> {
-        let mut learns = level.bounds_staleness();
-        loop {
-            self.tasks.check_open(&self.shared.cache)?;
-            let load = async { self.load(self.gate.permit().await?, key, None, work, None).await };
-            let fresh = self.within_hard_timeout(load).await?;
-            if std::mem::take(&mut learns) {
-                self.shared.learn_origin(&fresh.facts.notes).await;
-            }
-            match self.strong_hit(fresh, level) {
-                Some(hit) => return Ok(hit),
-                None => self.wait_for_proof(&mut proof_wait, !self.can_load(work)).await?,
-            }
-        }
-    }
-
-    /// Loads many keys from the database without the tiers, as [`bypass`](Self::bypass) does one.
-    pub(super) async fn bypass_many(&self, mut keys: Vec<(usize, K)>, level: &Level) -> Vec<(usize, Found<V>)> {
-        let mut found = Vec::with_capacity(keys.len());
-        let mut proof_wait = self.proof_wait();
-        let mut learns = level.bounds_staleness();
-        while !keys.is_empty() {
-            let batch: Vec<K> = keys.iter().map(|(_, key)| key.clone()).collect();
-            let load = async {
-                self.tasks.check_open(&self.shared.cache)?;
-                self.load_many(self.gate.permit().await?, &batch, std::iter::empty()).await
-            };
-            let loaded = self.within_hard_timeout(load).await;
-            let outcome = match loaded {
-                Ok(loaded) => {
-                    let named = loaded.iter().flatten().find(|fresh| fresh.facts.notes.origin.is_some());
-                    if let Some(named) = named
-                        && std::mem::take(&mut learns)
-                    {
-                        self.shared.learn_origin(&named.facts.notes).await;
-                    }
-                    let (mut lagging, now) = (Vec::new(), self.clock.now());
-                    for ((index, key), fresh) in keys.drain(..).zip(loaded) {
-                        match fresh.map(|fresh| self.strong_hit(fresh, level)) {
-                            Ok(Some(hit)) => found.push((index, (now, Ok(hit)))),
-                            Ok(None) => lagging.push((index, key)),
-                            Err(error) => found.push((index, (now, Err(error)))),
-                        }
-                    }
-                    keys = lagging;
-                    if keys.is_empty() { Ok(()) } else { self.wait_for_proof(&mut proof_wait, false).await }
-                }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                let now = self.clock.now();
-                found.extend(keys.drain(..).map(|(index, _)| (index, (now, Err(error.clone())))));
-            }
-        }
-        found
-    }
-
-    /// Returns the hit of a value that was loaded without the tiers; `None` if it is known not to satisfy the level.
-    pub(super) fn strong_hit(&self, Fresh { value, facts }: Fresh<V>, level: &Level) -> Option<Hit<V>> {
-        let primary = self.shared.is_primary(&facts.notes);
-        let now = self.clock.now();
-        level.accepts_loaded(facts.notes.position.as_ref(), primary).then(|| Hit {
-            value,
-            tier: Tier::Database,
-            position: facts.notes.position,
-            staleness_bound: primary.then(|| now.since(facts.started_at) + self.settings.clock_skew),
-            ttl: None,
-            stale: false,
-            age: age(facts.started_at, now),
-        })
-    }
-
     /// Returns true if another load is possible: a loader for one call is spent once it has run.
     pub(super) fn can_load(&self, work: &Work<V>) -> bool {
         self.loader.is_some() || work.has_once()
@@ -296,7 +230,7 @@ where
 
     /// Returns the time that a read which begins now may repeat its loads.
     pub(super) fn proof_wait(&self) -> ProofWait {
-        ProofWait { deadline: self.clock.now().after(self.settings.proof_wait), pause: self.settings.lease_poll_min }
+        ProofWait { waited: Stopwatch::begin(&*self.clock), pause: self.settings.lease_poll_min }
     }
 
     /// Pauses before the database is read again.
@@ -304,7 +238,7 @@ where
     /// # Errors
     /// `Unproven` if the time is over, or if the database can never contain the token (`permanent`).
     pub(super) async fn wait_for_proof(&self, proof_wait: &mut ProofWait, permanent: bool) -> Result<()> {
-        if permanent || self.clock.now() >= proof_wait.deadline {
+        if permanent || proof_wait.waited.passed(&*self.clock) >= self.settings.proof_wait {
             return Err(Error::new(
                 ErrorKind::Unproven,
                 format!(

@@ -104,6 +104,7 @@ impl LoadGate {
         }
         let waiting = Waiting(&self.waiting);
         if waiting.0.fetch_add(1, Ordering::SeqCst) >= self.waiting_max {
+            self.metrics.load_failed.increment(1);
             return Err(Error::new(
                 ErrorKind::Overloaded,
                 format!("{} loads of cache `{}` are waiting for the database already", self.waiting_max, self.cache),
@@ -151,7 +152,8 @@ impl LoadGate {
                 biased;
                 loaded = load => loaded,
                 () = self.clock.sleep(permit.remaining) => {
-                    call.end(true);
+                    let took = call.end(true).since(cx.started_at());
+                    self.metrics.load_seconds.record(took.as_secs_f64());
                     return Err(self.timed_out());
                 }
             },

@@ -19,6 +19,8 @@ pub(super) struct LogLimits {
     pub(super) undecodable: LogLimit,
     /// A value cannot be encoded.
     pub(super) not_encoded: LogLimit,
+    /// The policy cannot say how long a value may live.
+    pub(super) policy: LogLimit,
     /// A value is too large.
     pub(super) too_large: LogLimit,
     /// A stale value is served because its load failed.

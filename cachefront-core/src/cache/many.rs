@@ -94,9 +94,18 @@ where
         }
         let mut copies = split_copies(&mut reads, |part| (part.index, &part.read.key));
         copies.extend(split_copies(&mut strong, |(index, key)| (*index, key)));
+        let mut throttled = Vec::new();
+        reads.retain(|part| match self.throttled(&part.read) {
+            Some(stale) => {
+                throttled.push((part.index, (self.clock.now(), Ok(stale))));
+                false
+            }
+            None => true,
+        });
         let loads = self.join_many(reads).into_iter().map(|(part, flight, leads)| self.await_load(part, flight, leads));
         let (mut loaded, strong) = join(join_all(loads), self.bypass_many(strong, level)).await;
         loaded.extend(strong);
+        loaded.extend(throttled);
         if !copies.is_empty() {
             let of: HashMap<usize, usize> = loaded.iter().enumerate().map(|(at, (index, _))| (*index, at)).collect();
             let copied =
@@ -333,16 +342,15 @@ where
         load.leader.seal();
         let loaded = self.store_loaded(load.leader.key(), &load.plan, lease, fresh).await;
         let outcome = Ok(loaded);
-        self.note_load(load.leader.key(), began, &outcome);
+        self.note_load(load.leader.key(), began, outcome.as_ref());
         load.leader.complete(outcome);
     }
 
     /// Releases the lease of a key that could not be loaded, and completes its flight.
     async fn fail_one(&self, load: PendingLoad<K, V>, lease: Option<Lease>, error: Error, began: Timestamp) {
         self.release_lease(&load.plan.store_key, lease.as_ref()).await;
-        let outcome = Err(error);
-        self.note_load(load.leader.key(), began, &outcome);
-        load.leader.complete(outcome);
+        self.note_load(load.leader.key(), began, Err(&error));
+        load.leader.complete(Err(error));
     }
 }
 

@@ -1,20 +1,22 @@
 //! The read side: a cache, its tiers, and its loads.
 //!
 //! From the lowest file to the highest: [`hit`], [`level`], [`freshness`], [`serving`], [`epochs`], [`tags`], [`expected_tags`],
-//! [`row_value`], [`explanation`] and [`plan`] are values; [`local`], [`subscription`], [`tasks`], [`flight`], [`merge`] and [`load_gate`] are
-//! the parts in this process, [`shared`], [`primary`], [`evaluate`] and [`tag_store`] the part in the store; [`inner`] holds them all; [`store_loaded`],
-//! [`load`], [`tag_load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`read`], [`shadow`], [`many`], [`consistent`],
+//! [`row_value`], [`explanation`], [`caught`] and [`plan`] are values; [`local`], [`subscription`], [`ticker`], [`tasks`], [`flight`], [`merge`] and [`load_gate`] are
+//! the parts in this process, [`shared`], [`primary`], [`evaluate`], [`fill`] and [`tag_store`] the part in the store; [`inner`] holds them all; [`store_loaded`],
+//! [`load`], [`tag_load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`strong`], [`read`], [`shadow`], [`many`], [`consistent`],
 //! [`explain`] and [`invalidate`] are the paths through them, and [`inspection`] what the inspector sees of them; [`get`],
 //! [`get_many`], [`get_or_load`], [`warm_up`], [`token`], [`handle`], [`operate`], [`tag_api`], [`row_api`] and [`builder`] have the
 //! public types.
 
 mod builder;
+mod caught;
 mod consistent;
 mod epochs;
 mod evaluate;
 mod expected_tags;
 mod explain;
 mod explanation;
+mod fill;
 mod flight;
 mod freshness;
 mod get;
@@ -52,6 +54,7 @@ mod stale;
 mod start;
 mod stats;
 mod store_loaded;
+mod strong;
 mod subscription;
 mod tag_api;
 mod tag_load;
@@ -60,6 +63,7 @@ mod tags;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod ticker;
 mod token;
 mod warm_up;
 

@@ -20,7 +20,7 @@ use crate::cache::serving::ServingMode;
 use crate::cache::shared::{Lookup, Stored};
 use crate::cache::tags::{Look, tickets};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{CacheKey, StoreKey};
 use crate::mode::InvalidationMode;
 
@@ -147,7 +147,8 @@ where
         let mut proof_wait = self.proof_wait();
         let mut purpose = Purpose::Miss;
         let mut lookup = first;
-        for _ in 0..ROUNDS_MAX {
+        let mut rounds = 0;
+        while rounds < ROUNDS_MAX {
             match lookup {
                 Lookup::Hit(stored) => return Ok(self.shared_hit(&read.key, stored, read.level)),
                 Lookup::Miss if purpose != Purpose::Miss => {}
@@ -167,8 +168,13 @@ where
             }
             match self.or_stale(read, self.join(read, purpose, &work)).await? {
                 JoinOutcome::Hit(hit) => return Ok(hit),
-                JoinOutcome::Unsuitable if !read.level.is_eventual() => purpose = Purpose::Reload,
-                JoinOutcome::Unsuitable => {}
+                JoinOutcome::Unsuitable => {
+                    rounds += 1;
+                    if !read.level.is_eventual() {
+                        purpose = Purpose::Reload;
+                    }
+                }
+                // Readers that wait for a replica go on sharing their loads: `proof_wait` bounds the rounds.
                 JoinOutcome::Lagging { permanent } => {
                     purpose = Purpose::Reload;
                     self.wait_for_proof(&mut proof_wait, permanent || !self.can_load(&work)).await?;
@@ -198,7 +204,8 @@ where
             return None;
         }
         let newest = self.flights.newest();
-        Some((self.flights.after_miss(key, &self.subscription.epochs, &*self.clock)?, newest))
+        let times = (|| self.clock.now(), settings.lease);
+        Some((self.flights.after_miss(key, &self.subscription.epochs, times)?, newest))
     }
 
     /// A plain read that waits for a load in progress. If it may not take the value, it begins again with a read of the store.
@@ -209,7 +216,7 @@ where
         work: Work<V>,
     ) -> Result<Hit<V>> {
         self.note_read(&key, ReadOutcome::Miss);
-        let loaded = flight.wait().await?;
+        let loaded = self.outcome(&key, &flight).await?;
         if self.waiter_may_take((&Level::EVENTUAL, newest), &flight, loaded) {
             return Ok(Hit::plain(loaded.value.clone(), loaded.tier));
         }
@@ -250,8 +257,13 @@ where
     }
 
     /// Waits for the value of a flight, which this read leads or has joined, and judges it.
-    pub(super) async fn landed(&self, read: &Read<'_, K>, flight: &Flight<V>, leads: bool) -> Result<JoinOutcome<V>> {
-        let loaded = flight.wait().await?;
+    pub(super) async fn landed(
+        &self,
+        read: &Read<'_, K>,
+        flight: &Arc<Flight<V>>,
+        leads: bool,
+    ) -> Result<JoinOutcome<V>> {
+        let loaded = self.outcome(&read.key, flight).await?;
         let suitable = if leads {
             loaded.tier == Tier::Database || self.proves(read.level, loaded)
         } else {
@@ -264,6 +276,27 @@ where
             return Ok(JoinOutcome::Lagging { permanent: loaded.known_primary });
         }
         Ok(JoinOutcome::Hit(self.loaded_hit(loaded)))
+    }
+
+    /// Waits for a load. One that runs in another runtime is waited for no longer than a load can take, because that runtime may not
+    /// be driven; the next reader then begins another load.
+    async fn outcome<'a>(&self, key: &K, flight: &'a Arc<Flight<V>>) -> Result<&'a Loaded<V>> {
+        if !flight.is_elsewhere() {
+            return flight.wait().await;
+        }
+        let settings = &self.settings;
+        // A permit, the wait for another process, and another permit with the load.
+        let of_others = settings.load_linger + settings.lease_wait + settings.lease_push_max;
+        let longest = of_others + 2 * settings.load_timeout;
+        tokio::select! {
+            biased;
+            outcome = flight.wait() => outcome,
+            () = self.clock.sleep(longest) => {
+                self.flights.detach(key, flight);
+                let message = format!("a load of cache `{}` has not ended after {longest:?}: is its runtime driven?", self.shared.cache);
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+        }
     }
 
     /// "Joining": a waiter takes a value that was loaded after the waiter started; or a value that the store accepted

@@ -82,6 +82,6 @@ where
     fn encoded(&self, value: Option<&V>) -> Option<Option<Vec<u8>>> {
         let Some(value) = value else { return Some(None) };
         let mut bytes = Vec::new();
-        self.shared.codec.encode(value, &mut bytes).ok().map(|()| Some(bytes))
+        self.shared.encode_value(value, &mut bytes).ok().map(|()| Some(bytes))
     }
 }

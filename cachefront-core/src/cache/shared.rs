@@ -13,16 +13,15 @@ use bytes::Bytes;
 use crate::breaker::Breaker;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::level::Level;
-use crate::cache::load_gate::Fresh;
 use crate::cache::log_limit::LogLimits;
 use crate::cache::mode_switch::ModeSwitch;
-use crate::cache::scratch;
 use crate::cache::serving::ServingMode;
 use crate::cache::subscription::Subscription;
-use crate::cache::tags::{self, Look, Mark, TAGGED};
-use crate::clock::{Clock, Entropy, Timestamp};
+use crate::cache::tags::{Look, Mark};
+use crate::cache::tasks::Tasks;
+use crate::clock::{Clock, Entropy, Stopwatch, Timestamp};
 use crate::codec::{Codec, Compression};
-use crate::entry::{FILL_POSITION_BYTES_MAX, HEADER_BYTES, Header, PayloadState, fill_position};
+use crate::entry::{HEADER_BYTES, fill_position};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{Generation, ServerId, Token};
 use crate::key::StoreKey;
@@ -30,7 +29,7 @@ use crate::mapping::MappingId;
 use crate::metrics::CacheMetrics;
 use crate::mode::InvalidationMode;
 use crate::position::Position;
-use crate::store::{Fill, FillReply, LeaseReply, LeaseRequest, Meta, Reading, Refusal, Store};
+use crate::store::{LeaseReply, LeaseRequest, Meta, Reading, Store};
 
 /// One cache's view of the shared store.
 pub(super) struct SharedTier<V> {
@@ -65,8 +64,9 @@ pub(super) struct SharedTier<V> {
     pub(super) lease: Duration,
     /// How long a load waits until its fence is known.
     pub(super) fence_wait: Duration,
-    /// How often it looks meanwhile.
-    pub(super) fence_poll: Duration,
+    /// The first pause before it looks again, which doubles up to the maximum: each of many keys looks by itself.
+    pub(super) fence_poll_min: Duration,
+    pub(super) fence_poll_max: Duration,
     /// Maximum difference between clocks, added to staleness bounds.
     pub(super) clock_skew: Duration,
     /// How long a value is served after its time to live.
@@ -84,6 +84,8 @@ pub(super) struct SharedTier<V> {
     /// Bounds what each read can log.
     pub(super) logs: LogLimits,
     pub(super) metrics: CacheMetrics,
+    /// The loads that run apart from their readers.
+    pub(super) tasks: Arc<Tasks>,
 }
 
 /// The result of a lookup in the shared store.
@@ -138,6 +140,7 @@ impl<V> Stored<V> {
             value: self.value,
             tier: Tier::Shared,
             filled_at: self.filled_at,
+            loaded_at: Timestamp::UNKNOWN,
             primary: true,
             known_primary: false,
             expires_at: self.expires_at,
@@ -158,13 +161,13 @@ impl<V> Stored<V> {
 
 /// The right to fill a key.
 pub(super) struct Lease {
-    token: Token,
-    mode: InvalidationMode,
+    pub(super) token: Token,
+    pub(super) mode: InvalidationMode,
     /// Granted by the server that the bus is read from: a value loaded under it may be cached in this process too.
     pub(super) followed: bool,
     /// The tags of the value that is to be stored.
     pub(super) marks: Vec<Mark>,
-    meta: Option<Arc<Meta>>,
+    pub(super) meta: Option<Arc<Meta>>,
     /// What the loader's server must have executed; `None` if the cache is not fenced.
     pub(super) fence: Option<Position>,
     /// It is left to expire if its value is not stored.
@@ -178,7 +181,7 @@ impl Lease {
     }
 
     /// Returns the cache's generation when the lease was granted.
-    fn generation(&self, mapping: MappingId) -> Generation {
+    pub(super) fn generation(&self, mapping: MappingId) -> Generation {
         let meta = self.meta.as_ref().filter(|_| self.mode == InvalidationMode::Cdc);
         meta.and_then(|meta| meta.coverage.generation(mapping)).unwrap_or_default()
     }
@@ -235,7 +238,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         };
         let request = LeaseRequest { reload, ..self.lease_request(key, token) };
         let mode = request.mode;
-        let Some(reply) = self.guarded("lease", self.store.lease(&request)).await else { return Some(Leased::Without) };
+        let Some(reply) = self.ask_for_lease(&request).await else { return Some(Leased::Without) };
         Some(match reply {
             LeaseReply::Granted { server, meta } => {
                 self.note_covered(true);
@@ -265,20 +268,42 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         })
     }
 
+    /// Requests a lease. The store may have granted one whose reply was lost or came too late: it is released, so that no other reader
+    /// waits for a load that is never made.
+    pub(super) async fn ask_for_lease(&self, request: &LeaseRequest<'_>) -> Option<LeaseReply> {
+        let mut unknown = false;
+        let asked = async {
+            let reply = self.store.lease(request).await;
+            unknown = matches!(&reply, Err(error) if is_outage(error));
+            reply
+        };
+        let reply = self.guarded("lease", asked).await;
+        if unknown && let Ok(running) = self.tasks.begin(&self.cache) {
+            let (store, key, token) = (Arc::clone(&self.store), request.key.clone(), request.token);
+            running.spawn(async move {
+                // If it fails, the lease expires.
+                let _ = store.release(&key, token).await;
+            });
+        }
+        reply
+    }
+
     /// Returns the fence of a lease that was granted under `meta`: a position that covers everything that was sent to the store
     /// before the grant ("Fence"). While the high watermark is above the order of `applied`, something was sent that `applied`
     /// does not cover yet: then the meta is read again, for a bounded time. A later fence is a stronger one.
     async fn fence(&self, key: &StoreKey, granted_by: ServerId, mut meta: Option<Arc<Meta>>) -> Option<Position> {
-        let deadline = self.clock.now().after(self.fence_wait);
+        let mut waited = Stopwatch::begin(&*self.clock);
+        let mut pause = self.fence_poll_min;
         loop {
             let current = meta.filter(|meta| meta.is_live())?;
             if current.high_watermark <= current.applied_order {
                 return Some(current.applied().clone());
             }
-            if self.clock.now() >= deadline {
+            if waited.passed(&*self.clock) >= self.fence_wait {
                 return None;
             }
-            self.clock.sleep(self.fence_poll).await;
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(self.fence_poll_max);
             let reading = self.guarded("get", self.store.get(key)).await?;
             meta = reading.meta.filter(|_| reading.server.is_same(granted_by));
         }
@@ -294,129 +319,9 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
         }
     }
 
-    /// Fills the store with a loaded value. Returns the size of the encoded value if the store accepted it.
-    pub(super) async fn fill(&self, key: &StoreKey, lease: &Lease, fresh: &Fresh<V>, ttl: Duration) -> Option<usize> {
-        let notes = &fresh.facts.notes;
-        let undeclared = notes.replica && !self.declares_replicas;
-        if undeclared || lease.meta.as_ref().is_some_and(|meta| notes.is_elsewhere(&meta.origin)) {
-            self.metrics.fill_refused("other_server");
-            self.give_up(key, lease).await;
-            return None;
-        }
-        if let Some(fence) = &lease.fence
-            && !notes.position.as_ref().is_some_and(|position| position.covers(fence))
-        {
-            self.metrics.fill_refused("behind_fence");
-            self.give_up(key, lease).await;
-            return None;
-        }
-        let header = self.header(lease, fresh, ttl);
-        let Some(encoded) = self.encode(fresh.value.as_ref(), header.encoded_bytes()) else {
-            self.release(key, lease).await;
-            return None;
-        };
-        let (bytes, generation) = (encoded.len(), header.generation);
-        let entry = self.entry(header, lease, encoded, fresh.value.is_none());
-        let expiry = ttl.saturating_add(self.stale_while_revalidate);
-        let fill = Fill { key, token: lease.token, mode: lease.mode, generation, entry: &entry, expiry };
-        let stored = self.send_fill(&fill).await;
-        scratch::give(entry);
-        stored.then_some(bytes)
-    }
-
-    /// Makes the entry of an encoded value: compressed if that is worth while, and with the tags that the lease has.
-    fn entry(&self, header: Header, lease: &Lease, encoded: Vec<u8>, absent: bool) -> Vec<u8> {
-        let compressed = self.compression.as_ref().and_then(|compression| compression.compress(&encoded));
-        let (compression, payload) = compressed.unwrap_or((0, encoded));
-        let header = Header { compression, ..header };
-        if lease.marks.is_empty() {
-            return header.encode_before(payload);
-        }
-        let mut with_tags = Vec::new();
-        tags::encode(&lease.marks, absent, &mut with_tags);
-        with_tags.extend_from_slice(&payload);
-        header.encode_before(with_tags)
-    }
-
-    /// Encodes a value, or the absence of one, with `room` for more bytes. Returns `None` if it cannot be encoded or is too
-    /// large.
-    fn encode(&self, value: Option<&V>, room: usize) -> Option<Vec<u8>> {
-        let Some(value) = value else { return Some(Vec::new()) };
-        let last = self.encoded_bytes.load(Ordering::Relaxed);
-        let mut encoded = scratch::take(last + last / 8 + room);
-        if let Err(error) = self.codec.encode(value, &mut encoded) {
-            if let Some(withheld) = self.logs.not_encoded.pass(self.clock.now()) {
-                tracing::warn!(cache = %self.cache, error = %error, withheld, "a value cannot be encoded and is not cached");
-            }
-            self.metrics.fill_refused("codec");
-            return None;
-        }
-        let (bytes, max) = (encoded.len(), self.value_bytes_max);
-        if bytes > max {
-            if let Some(withheld) = self.logs.too_large.pass(self.clock.now()) {
-                tracing::warn!(cache = %self.cache, bytes, max, withheld, "a value is larger than `value_bytes_max` and is not cached");
-            }
-            self.metrics.fill_refused("too_large");
-            return None;
-        }
-        self.encoded_bytes.store(bytes.min(scratch::KEPT_BYTES_MAX), Ordering::Relaxed);
-        Some(encoded)
-    }
-
-    /// Makes the header of an entry that is stored under `lease`.
-    fn header(&self, lease: &Lease, Fresh { value, facts: load }: &Fresh<V>, ttl: Duration) -> Header {
-        let known = value.is_some() || !lease.marks.is_empty();
-        let state = if known { PayloadState::Fresh } else { PayloadState::Negative };
-        let position = load.notes.position.as_ref().map(Position::to_string).unwrap_or_default();
-        Header {
-            state,
-            mode: lease.mode,
-            codec: if lease.marks.is_empty() { self.codec.id() } else { self.codec.id() | TAGGED },
-            compression: 0,
-            schema_version: self.schema_version,
-            generation: lease.generation(self.mapping),
-            // The high watermark is written after the gate, so what it names was visible before this load began.
-            order: lease.meta.as_ref().map_or(0, |meta| meta.high_watermark),
-            filled_at: if load.notes.replica { Timestamp::UNKNOWN } else { load.started_at },
-            soft_expiry: if self.refreshes { load.started_at.after(ttl) } else { Timestamp::UNKNOWN },
-            hard_expiry: load.started_at.after(ttl.saturating_add(self.stale_while_revalidate)),
-            load_cost_us: u32::try_from(load.took.as_micros()).unwrap_or(u32::MAX),
-            position: if position.len() > FILL_POSITION_BYTES_MAX { Bytes::new() } else { position.into() },
-        }
-    }
-
-    /// Returns true if the store accepted the fill.
-    async fn send_fill(&self, fill: &Fill<'_>) -> bool {
-        match self.guarded("fill", self.store.fill(fill)).await {
-            Some(FillReply::Stored) => {
-                self.metrics.fill_stored.increment(1);
-                true
-            }
-            Some(FillReply::Refused(refusal)) => {
-                self.metrics.fill_refused(Refusal::as_str(refusal));
-                false
-            }
-            None => false,
-        }
-    }
-
-    /// Ends a lease whose value is not stored.
-    async fn give_up(&self, key: &StoreKey, lease: &Lease) {
-        if !lease.outlasts_refusal {
-            self.release(key, lease).await;
-        }
-    }
-
     /// Releases a lease without a fill.
     pub(super) async fn release(&self, key: &StoreKey, lease: &Lease) {
         self.guarded("release", self.store.release(key, lease.token)).await;
-    }
-
-    /// Returns the size of the encoded value, for a value that is not in the store. A value that cannot be encoded is too
-    /// heavy for any bound.
-    pub(super) fn weigh(&self, value: &V) -> usize {
-        let mut payload = Vec::new();
-        self.codec.encode(value, &mut payload).map_or(usize::MAX, |()| payload.len())
     }
 
     /// Logs when the cache is no longer covered, and when it is again; once each.

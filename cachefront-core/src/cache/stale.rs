@@ -10,6 +10,7 @@ use crate::cache::hit::{Hit, Tier, age};
 use crate::cache::inner::Inner;
 use crate::cache::observer::ReadOutcome;
 use crate::cache::read::{JoinOutcome, Read};
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::CacheKey;
 
@@ -34,9 +35,8 @@ where
         let load = self.within_hard_timeout(load);
         let Some(stale) = self.stale_value(read) else { return load.await };
         let now = self.clock.now();
-        let failure = self.failures.as_ref().and_then(|failures| failures.get(&read.key));
-        if failure.is_some_and(|retry_at| now < retry_at) {
-            return Ok(self.serve_stale(&read.key, stale));
+        if self.is_throttled(&read.key, now) {
+            return Ok(JoinOutcome::Hit(self.serve_stale(&read.key, stale)));
         }
         let soft_timeout = self.settings.load_soft_timeout;
         let loaded = if soft_timeout.is_zero() {
@@ -45,7 +45,7 @@ where
             tokio::select! {
                 biased;
                 loaded = load => loaded,
-                () = self.clock.sleep(soft_timeout) => return Ok(self.serve_stale(&read.key, stale)),
+                () = self.clock.sleep(soft_timeout) => return Ok(JoinOutcome::Hit(self.serve_stale(&read.key, stale))),
             }
         };
         match loaded {
@@ -57,7 +57,7 @@ where
                 if let Some(withheld) = self.shared.logs.stale.pass(now) {
                     tracing::warn!(cache = %self.shared.cache, error = %error.chain(), withheld, "a load failed; a stale value is served");
                 }
-                Ok(self.serve_stale(&read.key, stale))
+                Ok(JoinOutcome::Hit(self.serve_stale(&read.key, stale)))
             }
             loaded => loaded,
         }
@@ -90,9 +90,23 @@ where
         Some(Hit { age: Some(age), stale: true, ..Hit::plain(value, Tier::Local) })
     }
 
-    fn serve_stale(&self, key: &K, stale: Hit<V>) -> JoinOutcome<V> {
+    /// Returns the stale value that this read is served without a load: one of its key failed a moment ago.
+    pub(super) fn throttled(&self, read: &Read<'_, K>) -> Option<Hit<V>> {
+        if !self.is_throttled(&read.key, self.clock.now()) {
+            return None;
+        }
+        self.stale_value(read).map(|stale| self.serve_stale(&read.key, stale))
+    }
+
+    /// Returns true if a load of the key failed a moment ago. A clock that was set back ends that.
+    fn is_throttled(&self, key: &K, now: Timestamp) -> bool {
+        let retry_at = self.failures.as_ref().and_then(|failures| failures.get(key));
+        retry_at.is_some_and(|retry_at| now < retry_at && retry_at.since(now) <= self.settings.stale_if_error_throttle)
+    }
+
+    fn serve_stale(&self, key: &K, stale: Hit<V>) -> Hit<V> {
         self.note_read(key, ReadOutcome::Stale);
-        JoinOutcome::Hit(stale)
+        stale
     }
 }
 

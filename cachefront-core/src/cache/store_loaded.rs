@@ -1,7 +1,9 @@
 //! The end of a load: the loaded value is offered to the tiers.
 
 use std::hash::Hash;
+use std::time::Duration;
 
+use crate::cache::caught::caught;
 use crate::cache::hit::{Loaded, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::load_gate::Fresh;
@@ -34,13 +36,14 @@ where
             tier: Tier::Database,
             position: load.notes.position.clone(),
             filled_at: if primary { load.started_at } else { Timestamp::UNKNOWN },
+            loaded_at: load.started_at.after(load.took),
             primary,
             known_primary: self.shared.is_final(&load.notes),
             expires_at: Timestamp::UNKNOWN,
             accepted: false,
         };
         let context = TtlContext::new(fresh.value.is_none(), load.notes.ttl, load.took, &*self.entropy);
-        let ttl = self.policy.ttl(&context);
+        let ttl = self.ttl(&context);
         let unwanted = load.notes.no_store || ttl.is_zero();
         let by_age = self.shared.mode() == InvalidationMode::Ttl;
         let expires_at = load.started_at.after(ttl);
@@ -65,14 +68,27 @@ where
             None => None,
         };
         loaded.accepted = weight.is_some();
-        if loaded.accepted || (by_age && !unwanted && !spoiled) {
+        // A value that the store has not got, but no rule excludes, may be kept by its age.
+        let fit = by_age && !unwanted && !spoiled && !self.shared.is_undeclared(&load.notes);
+        let weight = weight.or_else(|| if fit { self.weigh(loaded.value.as_ref()) } else { None });
+        if let Some(weight) = weight {
             loaded.expires_at = expires_at;
-            let weight = weight.unwrap_or_else(|| self.weigh(loaded.value.as_ref()));
             if by_age || followed {
                 self.keep_loaded(key, plan, &loaded, &marks, weight);
             }
         }
         loaded
+    }
+
+    /// Returns how long a value may live: not at all, if the policy panics.
+    fn ttl(&self, context: &TtlContext<'_>) -> Duration {
+        caught("the policy", || Ok(self.policy.ttl(context))).unwrap_or_else(|error| {
+            if let Some(withheld) = self.shared.logs.policy.pass(self.clock.now()) {
+                tracing::warn!(cache = %self.shared.cache, error = %error, withheld, "a value has no time to live and is not cached");
+            }
+            self.metrics.fill_refused("policy");
+            Duration::ZERO
+        })
     }
 
     /// Returns true if the lease of a load that stores nothing is left to expire: it is a refresh of a value that is served that
@@ -83,9 +99,10 @@ where
         plan.purpose == Purpose::Refresh && long
     }
 
-    /// Returns the size of the encoded value, for a value that the store did not accept; 0 if there is no local tier.
-    fn weigh(&self, value: Option<&V>) -> usize {
-        value.filter(|_| self.local.is_some()).map_or(0, |value| self.shared.weigh(value))
+    /// Returns the size of the encoded value, for a value that the store did not accept; 0 if there is no local tier. `None` if no tier
+    /// may have it.
+    fn weigh(&self, value: Option<&V>) -> Option<usize> {
+        value.filter(|_| self.local.is_some()).map_or(Some(0), |value| self.shared.weigh(value))
     }
 
     /// Puts a loaded value into the process-local tier, if the load's ticket allows it. The tier ignores the value if the key

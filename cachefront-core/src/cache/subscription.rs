@@ -1,8 +1,8 @@
 //! A cache's subscription to the bus: how an invalidation affects the process-local tier, and what the tier may prove.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,8 +36,8 @@ const READ_ONLY: u8 = 8;
 /// Reads go to the database, and cached values are compared with theirs.
 const SHADOW: u8 = 16;
 
-/// The coarse clock has stopped, because the task that ticks it has ended with its runtime: the process-local tier serves no
-/// value, since none would expire.
+/// The cache's task has ended with its runtime, so that nothing follows the bus, or ticks the coarse clock: the process-local tier
+/// serves no value.
 const STOPPED: u8 = 32;
 
 /// What this process has handled of the bus: the proof for values of the process-local tier.
@@ -63,6 +63,10 @@ pub(crate) struct Subscription {
     pub(crate) handled: ArcSwap<Handled>,
     /// The server that the bus is read from.
     server: AtomicU64,
+    /// When the publisher that turned the tier on was heard last, in microseconds since the Unix epoch.
+    heard: AtomicU64,
+    /// Held while the tier is turned on or off, or what it may prove changes: the follower does so, and the ticks.
+    turning: Mutex<()>,
     /// [`BYPASSED`], [`LAGGING`], [`COUNTED`] and others: a hit in the process-local tier checks all at once.
     limits: AtomicU8,
     /// The process-local tier is kept correct by time, and needs no publisher.
@@ -92,6 +96,8 @@ impl Subscription {
             epochs: Epochs::new(settings.epoch_slots),
             handled: ArcSwap::default(),
             server: AtomicU64::new(ServerId::UNKNOWN.0),
+            heard: AtomicU64::new(0),
+            turning: Mutex::new(()),
             limits: AtomicU8::new(if settings.count_local_hits { COUNTED } else { 0 }),
             by_age: AtomicBool::new(false),
             lag_noted: AtomicBool::new(false),
@@ -118,6 +124,9 @@ impl Subscription {
     /// Notes by which rule the process-local tier is kept correct.
     pub(crate) fn set_mode(&self, mode: InvalidationMode) {
         self.by_age.store(mode == InvalidationMode::Ttl, Ordering::SeqCst);
+        if mode == InvalidationMode::Ttl {
+            self.note_lag(false);
+        }
         self.show_local_on();
     }
 
@@ -156,8 +165,8 @@ impl Subscription {
         self.limits.load(Ordering::Relaxed) & (BYPASSED | SHADOW | STOPPED) != 0
     }
 
-    /// Turns the process-local tier off for good: its clock has stopped.
-    pub(crate) fn stop_clock(&self) {
+    /// Turns the process-local tier off for good.
+    pub(crate) fn turn_off(&self) {
         self.limit(STOPPED, true);
         self.show_local_on();
     }
@@ -173,20 +182,61 @@ impl Subscription {
         self.limits.load(Ordering::Relaxed) == 0
     }
 
-    /// Compares the watermark that was handled with the freshness objective, as time passes without a message: the invalidator
-    /// may be frozen, or the bus silent. A tier that is off serves nothing, and is not checked.
-    pub(crate) fn tick(&self) {
+    /// Ticks the coarse clock, and ends what time ends although no message comes: the invalidator may be frozen, or the bus silent, or
+    /// the runtime of the task that follows the bus may not be driven. A tier that is off serves nothing, and is not checked. Returns
+    /// the time.
+    pub(crate) fn tick(&self) -> Timestamp {
+        self.clock.tick();
+        let now = self.clock.now();
         if self.mapping.is_some() && self.is_started() {
-            self.compare(self.handled.load().source_time);
+            self.compare(self.handled.load().source_time, now);
+            self.check_silence(now);
         }
+        now
     }
 
     /// Makes plain reads of the process-local tier fall back if this watermark is too old ("Freshness objective").
-    fn compare(&self, source_time: Timestamp) {
-        let lagging = !self.freshness.is_met(source_time, self.clock.now());
+    fn compare(&self, source_time: Timestamp, now: Timestamp) {
+        let lagging = !self.freshness.is_met(source_time, now);
         if self.is_lagging() != lagging {
             self.limit(LAGGING, lagging);
         }
+    }
+
+    /// Turns the tier off if the publisher has been silent for too long. The follower does so too, unless it does not run.
+    fn check_silence(&self, now: Timestamp) {
+        if self.silence(now) <= self.silence_max {
+            return;
+        }
+        let _turning = self.turning();
+        // A message may have come meanwhile.
+        if self.is_started() && self.silence(now) > self.silence_max {
+            self.turn_off_until_heard("silence");
+        }
+    }
+
+    /// Returns how long the publisher has been silent. A clock that was set back makes it begin again.
+    fn silence(&self, now: Timestamp) -> Duration {
+        let heard = Timestamp::from_micros(self.heard.load(Ordering::SeqCst));
+        if heard > now {
+            self.heard.store(now.as_micros(), Ordering::SeqCst);
+        }
+        now.since(heard)
+    }
+
+    /// Turns the tier off, and clears it, until the next heartbeat.
+    fn turn_off_until_heard(&self, reason: &'static str) {
+        self.epochs.stop_following();
+        self.server.store(ServerId::UNKNOWN.0, Ordering::SeqCst);
+        self.handled.store(Arc::default());
+        self.show_local_on();
+        self.metrics.local_reset(reason);
+        tracing::debug!(cache = %self.cache, reason, "the process-local tier is off and cleared");
+    }
+
+    /// No code panics while it holds the lock, but what records metrics and logs, which leaves nothing half done.
+    fn turning(&self) -> MutexGuard<'_, ()> {
+        self.turning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn limit(&self, limit: u8, on: bool) {
@@ -213,6 +263,12 @@ impl Subscription {
     pub(crate) fn is_fresh_here(&self, filled_at: Timestamp, now: Timestamp) -> bool {
         let source_time = self.handled.load().source_time;
         self.mapping.is_none() || self.freshness.is_met(source_time, now) || self.freshness.serves(filled_at, now)
+    }
+
+    /// Returns true while plain reads are known to fall back.
+    #[cfg(test)]
+    pub(crate) fn is_lag_noted(&self) -> bool {
+        self.lag_noted.load(Ordering::SeqCst)
     }
 
     /// Logs when plain reads begin to fall back, and when they return to normal; once each.
@@ -273,6 +329,9 @@ impl Listener for Subscription {
     }
 
     fn start(&self, server: ServerId) {
+        // A clock may be the user's: it is not read under the lock.
+        self.heard();
+        let _turning = self.turning();
         self.handled.store(Arc::default());
         self.server.store(server.0, Ordering::SeqCst);
         self.epochs.start_following();
@@ -280,12 +339,12 @@ impl Listener for Subscription {
     }
 
     fn stop(&self, reason: &'static str) {
-        self.epochs.stop_following();
-        self.server.store(ServerId::UNKNOWN.0, Ordering::SeqCst);
-        self.handled.store(Arc::default());
-        self.show_local_on();
-        self.metrics.local_reset(reason);
-        tracing::debug!(cache = %self.cache, reason, "the process-local tier is off and cleared");
+        let _turning = self.turning();
+        self.turn_off_until_heard(reason);
+    }
+
+    fn heard(&self) {
+        self.heard.store(self.clock.now().as_micros(), Ordering::SeqCst);
     }
 
     fn invalidate(&self, key: &str) {
@@ -300,8 +359,18 @@ impl Listener for Subscription {
     }
 
     fn handled(&self, applied: &Position, source_time: Timestamp) {
+        let now = self.clock.now();
+        let turning = self.turning();
+        // A tick may have turned the tier off since the follower asked.
+        if !self.is_started() {
+            return;
+        }
         self.handled.store(Arc::new(Handled { applied: Some(applied.clone()), source_time }));
-        self.compare(source_time);
+        drop(turning);
+        self.compare(source_time, now);
+        if self.freshness.is_met(source_time, now) {
+            self.note_lag(false);
+        }
     }
 
     fn delayed(&self, delay: Duration) {

@@ -5,7 +5,6 @@
 //! If the cache's loader reports another tag, the key is loaded a second time, with the mark of that tag.
 
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::cache::expected_tags::{Expected, Marked, is_usable};
@@ -51,7 +50,7 @@ where
         let tags = if notes.tags_refused { None } else { known.of_loaded(key, &notes.tags) };
         if tags.is_none() {
             self.cannot_tag(&format!(
-                "a value has more than {TAGS_MAX} tags, an empty one, or one of more than {TAG_BYTES_MAX} bytes: give it fewer or shorter ones"
+                "a value has more than {TAGS_MAX} tags, an empty one, or one of more than {TAG_BYTES_MAX} bytes, or `tags_of` panics: give it fewer or shorter ones"
             ));
         }
         // Nothing is stored without a lease, and a value without marks must not get into the process-local tier.

@@ -80,7 +80,7 @@ impl<V: Send + Sync + 'static> SharedTier<V> {
             let token = Token::from_u128(self.entropy.random_u128())?;
             let request = LeaseRequest { schema_version: 0, ..self.lease_request(key, token) };
             let mode = request.mode;
-            match self.guarded("lease", self.store.lease(&request)).await? {
+            match self.ask_for_lease(&request).await? {
                 LeaseReply::Granted { meta, .. } => return self.fill_marker(key, token, mode, meta).await,
                 LeaseReply::Present { meta, entry } => {
                     return self

@@ -64,14 +64,6 @@ impl Tasks {
         self.state.borrow().closed
     }
 
-    /// Returns an error if a shutdown has begun.
-    ///
-    /// # Errors
-    /// `Closed`.
-    pub(super) fn check_open(&self, cache: &str) -> Result<()> {
-        if self.is_closed() { Err(closed(cache)) } else { Ok(()) }
-    }
-
     /// Refuses new tasks, and waits until those that run have ended.
     pub(super) async fn drain(&self, cache: &str, clock: &dyn Clock, drain_max: Duration) -> Result<()> {
         self.state.send_modify(|state| state.closed = true);

@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::hit::Tier;
+use crate::cache::hit::{Hit, Tier};
 use crate::cache::inner::Inner;
 use crate::cache::level::Level;
 use crate::clock::Sleep;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::CacheKey;
 
 /// Number of batches in a row of which no key could be loaded, after which a warm-up gives up.
@@ -115,7 +115,8 @@ where
         // A timer, which a step of the clock does not move.
         turn = Some(cache.clock.sleep(share(asked)));
         for hit in Arc::clone(cache).read_many(next, Level::default()).await {
-            report.count(hit.map(|hit| (hit.tier, hit.value.is_none())));
+            let of_tier = |hit: Hit<V>| if hit.stale { Err(stale()) } else { Ok((hit.tier, hit.value.is_none())) };
+            report.count(hit.and_then(of_tier));
         }
         report.keys += asked;
         failed_batches = if report.failed - failed_before == asked { failed_batches + 1 } else { 0 };
@@ -125,6 +126,11 @@ where
             return Err(error);
         }
     }
+}
+
+/// The error of a key whose load failed, and that a reader would be served a stale value for.
+fn stale() -> Error {
+    Error::new(ErrorKind::Load, "the load of a key failed, of which a stale value is known")
 }
 
 impl WarmUpReport {

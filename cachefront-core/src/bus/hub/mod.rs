@@ -41,6 +41,9 @@ pub(crate) trait Listener: Send + Sync {
     /// From now on every invalidation reaches the cache, over a connection to this server.
     fn start(&self, server: ServerId);
 
+    /// A publisher lives: it has sent something.
+    fn heard(&self);
+
     /// Invalidations may have been lost.
     fn stop(&self, reason: &'static str);
 
@@ -262,6 +265,7 @@ impl Follower {
                 if read.message.publisher != Publisher::READER {
                     silent = false;
                     silence = self.silence(&listeners);
+                    listeners.iter().for_each(|listener| listener.heard());
                 }
                 self.handle(&read, &listeners);
                 self.handled = Handled::Upto(server, sequence);

@@ -63,6 +63,8 @@ impl Listener for Recorder {
         self.say(format!("on {}", server.0));
     }
 
+    fn heard(&self) {}
+
     fn stop(&self, reason: &'static str) {
         *self.started.lock().expect("unpoisoned") = None;
         self.say(format!("off {reason}"));

@@ -76,6 +76,52 @@ async fn a_slow_store_costs_a_few_reads_and_then_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_explanation_knows_that_the_store_is_left_alone() {
+    let Fixture { store, cache, .. } = fixture(|builder| builder).await;
+    cache.get(&7).await.expect("a value");
+    store.set_down(true);
+    for _ in 0..10 {
+        cache.get(&7).await.expect("from the database");
+    }
+    store.set_down(false);
+    let explanation = cache.explain(&7).await.expect("an explanation");
+    let reason = Some(crate::cache::LoadReason::StoreUnreachable);
+    assert_eq!((explanation.served_from, explanation.would_load), (None, reason));
+    assert!(explanation.to_string().contains("circuit breaker"), "{explanation}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_that_give_up_open_the_breaker_of_a_slow_store() {
+    let Fixture { store, cache, .. } = fixture(|builder| builder).await;
+    store.set_delay(SECOND / 5);
+    let mut given_up = 0;
+    for key in 0..100 {
+        let read = tokio::time::timeout(SECOND * 3 / 20, cache.get(&key)).await;
+        given_up += u64::from(read.is_err());
+    }
+    assert!(given_up < 10, "{given_up} of 100 reads waited for the store");
+}
+
+/// A store that replies late has granted a lease that no load holds.
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_reply_was_lost_holds_up_no_later_reader() {
+    let Fixture { store, cache, .. } = fixture(|builder| builder).await;
+    store.next(Operation::Lease, [crate::testing::Fate::ReplyLost]);
+    assert_eq!(cache.get(&7).await.expect("from the database"), Some(1));
+    let began = tokio::time::Instant::now();
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Shared, "it was stored");
+    // Of several keys, each has a lease.
+    store.next(Operation::Lease, [crate::testing::Fate::ReplyLost; 2]);
+    cache.get_many([8, 9]).await.expect("from the database");
+    let began = tokio::time::Instant::now();
+    cache.get_many([8, 9]).await.expect("from the database");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(cache.get(&9).detailed().await.expect("a value").tier, Tier::Shared, "it was stored");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_level_holds_while_the_store_is_left_alone() {
     let Fixture { store, cache, database, .. } = fixture(|builder| builder).await;
     cache.get(&7).await.expect("a value");

@@ -111,6 +111,76 @@ impl Codec<String> for Own {
     }
 }
 
+/// Panics at some values.
+struct Touchy {
+    encodes: &'static str,
+    decodes: &'static str,
+}
+
+impl Codec<String> for Touchy {
+    fn id(&self) -> u8 {
+        64
+    }
+
+    fn encode(&self, value: &String, out: &mut Vec<u8>) -> Result<(), crate::BoxError> {
+        assert!(!value.starts_with(self.encodes), "a mistake in the codec");
+        Own(64).encode(value, out)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<String, crate::BoxError> {
+        let value = Own(64).decode(bytes)?;
+        assert!(!value.starts_with(self.decodes), "a mistake in the codec");
+        Ok(value)
+    }
+}
+
+#[tokio::test]
+async fn a_value_whose_codec_panics_is_returned_and_hides_no_other() {
+    let store = MemoryStore::new("t");
+    let touchy = |encodes, decodes| texts(&store).codec(Touchy { encodes, decodes }).build().expect("a cache");
+    let cache = touchy("text 7 ", "none");
+    for _ in 0..2 {
+        let found = cache.get_many([6, 7, 8]).per_key().await;
+        let found: Vec<_> = found.into_iter().map(|hit| hit.expect("a value").value).collect();
+        assert_eq!(found, [Some(text(6)), Some(text(7)), Some(text(8))]);
+        assert_eq!(cache.get(&7).await.expect("a value"), Some(text(7)));
+        assert_eq!(store.entries(), 2, "no lease of its key is left");
+    }
+    // A stored value that cannot be decoded is a miss.
+    let other = touchy("none", "text 8 ");
+    assert_eq!(other.get(&8).await.expect("a value"), Some(text(8)));
+    assert_eq!(other.get_many([6, 8]).await.expect("values"), [Some(text(6)), Some(text(8))]);
+}
+
+#[derive(Debug)]
+struct Panicking;
+
+impl crate::policy::TtlPolicy for Panicking {
+    fn ttl(&self, cx: &crate::policy::TtlContext<'_>) -> Duration {
+        cx.requested.expect("a mistake in the policy")
+    }
+}
+
+#[tokio::test]
+async fn a_value_whose_policy_panics_is_returned_and_not_cached() {
+    let store = MemoryStore::new("t");
+    let cache = texts(&store).ttl_policy(Panicking).build().expect("a cache");
+    assert_eq!(cache.get_many([7, 8]).await.expect("values"), [Some(text(7)), Some(text(8))]);
+    assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, Tier::Database);
+    assert_eq!(store.entries(), 0, "no lease is left");
+}
+
+#[tokio::test]
+async fn a_value_whose_tags_panic_is_returned_and_not_cached() {
+    let store = MemoryStore::new("t");
+    let tags_of = |id: &u64| vec![id.checked_sub(7).expect("a mistake in `tags_of`").to_string()];
+    let cache = texts(&store).tags_of(tags_of).build().expect("a cache");
+    assert_eq!(cache.get_many([6, 7]).await.expect("values"), [Some(text(6)), Some(text(7))]);
+    assert_eq!(cache.get(&6).await.expect("a value"), Some(text(6)));
+    let tier = async |id: u64| cache.get(&id).detailed().await.expect("a value").tier;
+    assert_eq!((tier(6).await, tier(7).await), (Tier::Database, Tier::Shared));
+}
+
 #[tokio::test]
 async fn a_codec_may_have_any_id_but_zero() {
     for id in [64, 127, 128, 200, 255] {

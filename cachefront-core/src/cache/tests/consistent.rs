@@ -339,3 +339,15 @@ async fn a_dropped_read_leaves_no_lease_and_its_values_are_stored() {
     }
     assert_eq!(rows.database.loads(), 1);
 }
+
+/// A loader that writes `WHERE id IN ()` fails.
+#[tokio::test]
+async fn no_keys_load_nothing() {
+    let (store, rows) = (Arc::new(MemoryStore::new("t")), Rows::new(true));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &rows);
+    assert_eq!(cache.get_many([0_u64; 0]).consistent().await.expect("no values"), []);
+    cache.set_serving_mode(crate::cache::ServingMode::Bypass);
+    assert_eq!(cache.get_many([0_u64; 0]).consistent().await.expect("no values"), []);
+    assert_eq!((rows.batches.load(Ordering::SeqCst), rows.database.loads()), (0, 0));
+}

@@ -83,6 +83,58 @@ async fn while_an_invalidation_is_not_applied_its_fence_is_waited_for() {
     assert_eq!(scene.read().await, (Some(2), Tier::Shared));
 }
 
+/// Each of many keys looks for its fence by itself.
+#[tokio::test(start_paused = true)]
+async fn many_keys_ask_for_their_fences_less_and_less_often() {
+    let (memory, server) = (MemoryStore::new("t"), Server::replica());
+    let store = crate::testing::FaultyStore::new(memory.clone());
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .shared(store.clone())
+        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
+        .clock(Arc::new(TokioClock::new()))
+        .loader(server)
+        .loads_from("replica")
+        .fenced()
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    let mut invalidator = ManualInvalidator::covering(&memory, cache.key_map().mapping()).await;
+    let order = invalidator.held.applied_order + 1;
+    invalidator.writer.raise_high_watermark(&invalidator.held, order).await.expect("raised");
+    let began = tokio::time::Instant::now();
+    cache.get_many(0..100).await.expect("values");
+    let wait = CacheSettings::default().fence_wait;
+    assert!((wait..wait * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    let looks = store.calls(crate::store::Operation::Get);
+    assert!(looks < 100 * 40, "{looks} reads of the store for 100 keys");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_prolong_a_fence() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
+    let clock = super::levels::SetBack::new();
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .shared(Arc::clone(&store))
+        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
+        .clock(Arc::<super::levels::SetBack>::clone(&clock))
+        .loader(server)
+        .loads_from("replica")
+        .fenced()
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache");
+    let mut invalidator = ManualInvalidator::covering(&store, cache.key_map().mapping()).await;
+    let order = invalidator.held.applied_order + 1;
+    invalidator.writer.raise_high_watermark(&invalidator.held, order).await.expect("raised");
+    let began = tokio::time::Instant::now();
+    let read = tokio::spawn(async move { cache.get(&7).await });
+    let wait = CacheSettings::default().fence_wait;
+    tokio::time::sleep(wait / 2).await; // sleep: on the paused clock, it takes no time
+    clock.set_back(Duration::from_secs(600));
+    assert_eq!(read.await.expect("joined").expect("a value"), Some(1));
+    assert!(began.elapsed() < wait * 2, "{:?}", began.elapsed());
+}
+
 #[test]
 fn a_fenced_cache_is_another_mapping() {
     let builder = || Cache::<u64, u64>::builder("row").depends_on("shop.row", |_: &RowImage| Ok(vec![7_u64]));

@@ -188,9 +188,48 @@ async fn in_doubt_the_stores_watermark_counts() {
     assert_eq!((fixture.read().await, fixture.database.loads()), (Tier::Shared, loads));
 }
 
-/// Its entries would never expire.
+/// The clock of a stopped process moves, and nothing in the process does.
+#[tokio::test]
+async fn a_process_that_was_stopped_serves_its_local_tier_until_a_tick() {
+    let mut fixture = Fixture::new(OnLag::Bypass, true).await;
+    fixture.read().await;
+    fixture.read().await;
+    fixture.clock.advance(2 * OBJECTIVE);
+    assert!(fixture.cache.inner.local_get(&7).is_some());
+    fixture.cache.inner.subscription.tick();
+    assert!(fixture.cache.inner.local_get(&7).is_none());
+}
+
+/// An alert is on while the gauge is 1.
+#[tokio::test]
+async fn the_gauge_of_lag_ends_though_nothing_is_read() {
+    for local in [false, true] {
+        let mut fixture = Fixture::new(OnLag::Bypass, local).await;
+        let subscription = Arc::clone(&fixture.cache.inner.subscription);
+        fixture.cache.get(&7).await.expect("a value");
+        fixture.pass(Duration::from_secs(5)).await;
+        fixture.cache.get(&7).await.expect("a value");
+        assert!(subscription.is_lag_noted());
+        fixture.watermark().await;
+        wait_until("the lag has ended", || async { !subscription.is_lag_noted() }).await;
+    }
+}
+
+#[tokio::test]
+async fn the_gauge_of_lag_ends_with_cdc_mode() {
+    let mut fixture = Fixture::new(OnLag::Bypass, false).await;
+    fixture.cache.get(&7).await.expect("a value");
+    fixture.pass(Duration::from_secs(5)).await;
+    fixture.cache.get(&7).await.expect("a value");
+    assert!(fixture.cache.inner.subscription.is_lag_noted());
+    fixture.cache.set_mode(InvalidationMode::Ttl);
+    fixture.cache.get(&7).await.expect("a value");
+    assert!(!fixture.cache.inner.subscription.is_lag_noted());
+}
+
+/// Nothing follows the bus for it.
 #[test]
-fn a_tier_whose_clock_has_stopped_serves_no_value() {
+fn a_tier_whose_runtime_has_ended_serves_no_value() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let build = async {
         let cache: Cache<u64, u64> =

@@ -22,6 +22,7 @@ pub(super) enum At {
     BeforePeek,
     BeforeLease,
     AfterLease,
+    BeforeFill,
     AfterFill,
     BeforeDiscard,
     BeforeFlush,
@@ -112,6 +113,7 @@ impl Store for Hooked {
     }
 
     async fn fill(&self, fill: &Fill<'_>) -> Result<FillReply> {
+        self.act(At::BeforeFill).await;
         let reply = self.inner.fill(fill).await;
         self.act(At::AfterFill).await;
         reply

@@ -48,7 +48,7 @@ async fn a_plain_reader_does_not_wait_for_the_load_of_a_strict_one() {
         async move { cache.get(&7).max_staleness(Duration::ZERO).await }
     });
     database.0.reading.notified().await;
-    assert!(cache.inner.flights.is_loading(&7));
+    assert!(cache.inner.flights.is_loading(&7, &cache.inner.subscription.epochs));
     let plain = cache.get(&7).into_future().now_or_never().expect("ready: the store has a value");
     assert_eq!(plain.expect("a value"), Some(1));
     database.0.returning.add_permits(8);
@@ -75,4 +75,25 @@ async fn a_load_that_outlives_its_lease_hides_no_value() {
     assert_eq!(second.expect("a value"), Some(1));
     hung.0.returning.add_permits(8);
     assert_eq!(first.await.expect("joined"), Some(1));
+}
+
+/// Nothing drives the load's task, nor its timer.
+#[test]
+fn a_load_whose_runtime_is_not_driven_is_waited_for_within_a_bound() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (first, second, database) = (runtime(), runtime(), Database::default());
+    let cache = first.block_on(async {
+        let short = Duration::from_millis(100);
+        let settings =
+            CacheSettings::default().with_load_timeout(short).with_lease_wait(short).with_lease_push_max(short);
+        let cache = Cache::builder("row").settings(settings).loader(database.clone()).build().expect("a cache");
+        let reader = reader(&cache);
+        database.0.reading.notified().await;
+        reader.abort();
+        cache
+    });
+    let error = second.block_on(async { cache.get(&7).await }).expect_err("the load does not end");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    database.0.returning.add_permits(8);
+    assert_eq!(second.block_on(async { cache.get(&7).await }).expect("another load"), Some(1));
 }

@@ -128,6 +128,76 @@ async fn a_session_read_fails_when_the_replica_does_not_catch_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readers_that_wait_for_a_replica_share_their_loads() {
+    let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &server);
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let cache = cache.clone();
+        readers.spawn(async move { cache.get(&7).at_least(token(2)).await });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await; // sleep: on the paused clock, it takes no time
+    server.reach(2);
+    for read in readers.join_all().await {
+        assert_eq!(read.expect("a value"), Some(2));
+    }
+    let loads = server.loads.load(Ordering::SeqCst);
+    assert!(loads < 100, "{loads} loads for readers of one key in a second");
+}
+
+/// A clock over tokio's that is set back.
+#[derive(Debug)]
+pub(super) struct SetBack {
+    clock: TokioClock,
+    by: AtomicU64,
+}
+
+impl SetBack {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { clock: TokioClock::new(), by: AtomicU64::new(0) })
+    }
+
+    pub(super) fn set_back(&self, by: Duration) {
+        self.by.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.now().as_micros() - self.by.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.clock.sleep(duration)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_prolong_a_read() {
+    let (store, server, clock) = (Arc::new(MemoryStore::new("t")), Server::replica(), SetBack::new());
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let builder = builder(&store, &Database::free()).settings(CacheSettings::default());
+    let cache = builder.clock(Arc::<SetBack>::clone(&clock)).loader(server).build().expect("a cache");
+    let wait = CacheSettings::default().proof_wait;
+    for many in [false, true] {
+        let began = tokio::time::Instant::now();
+        let cache = cache.clone();
+        let read = tokio::spawn(async move {
+            match many {
+                false => cache.get(&7).at_least(token(2)).await.map(|_| ()),
+                true => cache.get_many([7]).at_least(token(2)).consistent().await.map(|_| ()),
+            }
+        });
+        tokio::time::sleep(wait / 2).await; // sleep: on the paused clock, it takes no time
+        clock.set_back(Duration::from_secs(600));
+        let error = read.await.expect("joined").expect_err("the replica lacks it");
+        assert_eq!(error.kind(), ErrorKind::Unproven);
+        assert!(began.elapsed() < 2 * wait, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_primary_that_lacks_the_token_is_not_waited_for() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server::primary());
     let _invalidator = ManualInvalidator::begin(&store).await;
@@ -135,6 +205,41 @@ async fn a_primary_that_lacks_the_token_is_not_waited_for() {
     let began = tokio::time::Instant::now();
     let error = cache.get(&7).at_least(token(2)).await.expect_err("no server has it");
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Unproven, Duration::ZERO));
+    let error = cache.get_many([7]).at_least(token(2)).consistent().await.expect_err("no server has it");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Unproven, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_slower_than_the_bound_says_how_old_it_is() {
+    let store = Arc::new(MemoryStore::new("t"));
+    let _invalidator = ManualInvalidator::begin(&store).await;
+    let cache = cache_of(&store, &Server::primary());
+    let load = Duration::from_secs(2);
+    let slow = async move |_cx| {
+        tokio::time::sleep(load).await; // sleep: on the paused clock, it takes no time
+        Ok::<_, std::io::Error>(Some(1))
+    };
+    let read = cache.get_or_load(&7, slow).max_staleness(Duration::from_millis(100)).detailed();
+    let bound = read.await.expect("a value").staleness_bound.expect("a bound");
+    assert!((load..2 * load).contains(&bound), "{bound:?}");
+}
+
+/// A rule excludes them, not the store.
+#[tokio::test]
+async fn what_must_not_be_cached_is_in_no_tier_of_ttl_mode() {
+    let of =
+        |server: &Server| Cache::<u64, u64>::builder("row").local(Local::max_weight(1 << 20)).loader(server.clone());
+    let replica = Server::replica();
+    let undeclared = of(&replica).build().expect("a cache");
+    let declared = of(&replica).loads_from("replica").build().expect("a cache");
+    let large = Server::primary();
+    large.reach(1_000);
+    let settings = CacheSettings::default().with_value_bytes_max(2);
+    let capped = of(&large).settings(settings).build().expect("a cache");
+    for (cache, tier) in [(undeclared, Tier::Database), (declared, Tier::Local), (capped, Tier::Database)] {
+        cache.get(&7).await.expect("a value");
+        assert_eq!(cache.get(&7).detailed().await.expect("a value").tier, tier);
+    }
 }
 
 /// On MariaDB a position is empty if the log's last commits do not become visible soon.

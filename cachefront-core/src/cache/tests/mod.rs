@@ -24,6 +24,7 @@ mod spans;
 mod split;
 mod stats;
 mod tags;
+mod undriven;
 mod warm_up;
 
 use std::sync::Arc;

@@ -202,7 +202,8 @@ async fn an_observer_sees_reads_and_loads() {
         let mut expected = vec![(1, "miss"), (1, "local"), (2, "miss"), (1, "bypass"), (3, "miss")];
         expected.retain(|(_, outcome)| local || *outcome != "local");
         assert_eq!(*seen.reads.lock().expect("unpoisoned"), expected);
-        assert_eq!(*seen.loads.lock().expect("unpoisoned"), [(1, true, false), (2, true, false), (3, false, true)]);
+        let loads = [(1, true, false), (2, true, false), (1, false, false), (3, false, true)];
+        assert_eq!(*seen.loads.lock().expect("unpoisoned"), loads);
     }
 }
 
@@ -235,6 +236,61 @@ async fn a_shutdown_waits_for_loads_in_progress_and_refuses_new_ones() {
 }
 
 #[tokio::test]
+async fn a_strong_load_goes_on_without_its_reader() {
+    let seen = Arc::new(Seen::default());
+    let database = Database::default();
+    let cache = ttl_cache(&MemoryStore::new("t"), &database).observer(Arc::clone(&seen)).build().expect("a cache");
+    let one = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get(&1).bypass().await.map(|_| ()) }
+    });
+    database.0.reading.notified().await;
+    let many = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_many([2]).bypass().await.map(|_| ()) }
+    });
+    database.0.reading.notified().await;
+    for reader in [one, many] {
+        reader.abort();
+        assert!(reader.await.expect_err("it was given up").is_cancelled());
+    }
+    let shutdown = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.shutdown().await }
+    });
+    wait_until("the shutdown has begun", async || cache.inner.tasks.is_closed()).await;
+    assert!(!shutdown.is_finished(), "two loads run");
+    database.0.returning.add_permits(2);
+    shutdown.await.expect("no panic").expect("drained");
+    let mut loads = seen.loads.lock().expect("unpoisoned").clone();
+    loads.sort_unstable();
+    assert_eq!(loads, [(1, false, false), (2, false, false)]);
+}
+
+#[tokio::test]
+async fn a_report_has_the_time_without_the_fill() {
+    #[derive(Default)]
+    struct Times(Mutex<Vec<Duration>>);
+
+    impl CacheObserver<u64> for Times {
+        fn loaded(&self, _key: &u64, report: &LoadReport) {
+            self.0.lock().expect("unpoisoned").push(report.took);
+        }
+    }
+
+    let (clock, times) = (Arc::new(ManualClock::new()), Arc::new(Times::default()));
+    let memory = MemoryStore::new("t").with_clock(Arc::<ManualClock>::clone(&clock));
+    let _invalidator = ManualInvalidator::begin(&memory).await;
+    let (store, rows) = (Hooked::new(&memory), Database::free());
+    let cache = hooked(&store, &rows).clock(Arc::<ManualClock>::clone(&clock)).observer(Arc::clone(&times));
+    let cache = cache.build().expect("a cache");
+    let slow = Arc::<ManualClock>::clone(&clock);
+    store.once(At::BeforeFill, async move { slow.advance(Duration::from_secs(2)) });
+    cache.get(&7).await.expect("a value");
+    assert_eq!(*times.0.lock().expect("unpoisoned"), [Duration::ZERO]);
+}
+
+#[tokio::test]
 async fn a_shutdown_ends_after_its_time() {
     let (clock, database) = (ManualClock::new(), Database::default());
     let cache = Cache::builder("row").clock(Arc::new(clock.clone())).loader(database.clone()).build().expect("a cache");
@@ -242,7 +298,8 @@ async fn a_shutdown_ends_after_its_time() {
     drop(tokio::spawn(async move { reader.get(&1).await }));
     database.0.reading.notified().await;
     let shutdown = tokio::spawn(async move { cache.shutdown().await });
-    clock.sleeping(2).await;
+    // The load, its reader, and the shutdown.
+    clock.sleeping(3).await;
     clock.advance(CacheSettings::default().drain_max);
     assert_eq!(shutdown.await.expect("no panic").expect_err("a load runs").kind(), ErrorKind::Timeout);
 }

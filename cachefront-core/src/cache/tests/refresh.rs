@@ -291,6 +291,51 @@ async fn a_plain_read_whose_load_fails_is_served_the_last_value() {
 }
 
 #[tokio::test]
+async fn many_keys_are_not_loaded_again_within_the_throttle() {
+    let (fixture, mut invalidator) =
+        Fixture::new(|builder| builder.stale_if_error(10 * TTL).local(Local::max_weight(1 << 20))).await;
+    fixture.read().await;
+    fixture.database.0.fails.store(true, Ordering::SeqCst);
+    invalidator.apply(2, &key()).await;
+    handled(&fixture.cache, 2).await;
+    for loads in 2..5 {
+        for _ in 0..10 {
+            assert_eq!(fixture.cache.get_many([7]).await.expect("a value"), [Some(1)]);
+            wait_until("no load runs", || async { fixture.cache.inner.flights.waiters_or_none(&7).is_none() }).await;
+            assert_eq!(fixture.database.loads(), loads, "one in the time of the throttle");
+        }
+        fixture.pass(Duration::from_secs(2));
+    }
+    // A clock that is set back by more does not keep a key from the database.
+    let failures = fixture.cache.inner.failures.as_ref().expect("stale values are served");
+    failures.insert(7, fixture.clock.now().after(TTL));
+    assert_eq!(fixture.cache.get_many([7]).await.expect("a value"), [Some(1)]);
+    assert_eq!(fixture.database.loads(), 5);
+    let report = fixture.cache.warm_up([7]).await.expect("a report");
+    assert_eq!((report.present, report.failed), (0, 1), "a stale value is none that was cached");
+}
+
+/// Its row has grown.
+#[tokio::test]
+async fn a_refresh_of_a_value_that_is_too_large_is_not_repeated() {
+    let (fixture, _invalidator) = Fixture::new(|builder| builder.stale_while_revalidate(WINDOW)).await;
+    fixture.read().await;
+    let capped = CacheSettings::default().with_on_lag(crate::settings::OnLag::Serve).with_value_bytes_max(2);
+    let cache = Fixture::builder(&fixture.store, &fixture.clock, &fixture.database)
+        .settings(capped)
+        .stale_while_revalidate(WINDOW)
+        .build()
+        .expect("a cache");
+    fixture.database.write(1_000);
+    fixture.pass(TTL + Duration::from_secs(1));
+    for _ in 0..5 {
+        assert_eq!(cache.get(&7).await.expect("still served"), Some(1));
+        wait_until("no refresh is in progress", || async { cache.inner.flights.waiters_or_none(&7).is_none() }).await;
+    }
+    assert_eq!(fixture.database.loads(), 2, "its lease keeps others from the database");
+}
+
+#[tokio::test]
 async fn a_slow_load_is_not_waited_for_if_a_stale_value_is_known() {
     let held = Database::default();
     held.0.returning.add_permits(1);
