@@ -91,7 +91,10 @@ where
             },
         };
         // Its panic is reported by the panic hook, and is no concern of the load.
-        let _ = caught("the observer", || Ok(observer.loaded(key, &report)));
+        let _ = caught("the observer", || {
+            observer.loaded(key, &report);
+            Ok(())
+        });
     }
 
     /// Loads a key and offers the value to the tiers, or returns what another process has filled meanwhile.
