@@ -101,6 +101,8 @@ impl Comparer {
 
     /// Compares one entry with its row, and returns with the result when that entry was there. An entry whose fill is known to
     /// contain the change `since` is not stale because of it.
+    ///
+    /// The time is taken after the entry was read: an entry that is missing, or equals its row, may have become so any time before.
     pub(super) async fn compare(&self, target: Target, since: Option<&Gtid>) -> Result<(Compared, Timestamp)> {
         let watch = self.watch(&target)?;
         let mut before = watch.peek(&target.subject).await?;

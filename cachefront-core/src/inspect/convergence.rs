@@ -19,7 +19,7 @@ pub const HORIZONS: [Duration; 4] =
 /// A check whose entry is read later than this is not counted: it would report a later moment as an earlier one.
 const CHECK_DELAY_MAX: Duration = Duration::from_millis(25);
 
-/// The first horizon of a change whose log has whole seconds only: what is earlier cannot be told.
+/// The first horizon of a change whose log has whole seconds only: it does not show what is earlier.
 const COARSE_HORIZON_MIN: Duration = Duration::from_secs(5);
 
 /// How many changes were consistent at one of the [`HORIZONS`].
@@ -90,6 +90,8 @@ pub(super) struct Start {
 
 impl Start {
     /// Of a change that was committed at `committed_at`, as far as the log says, and read at `now`.
+    ///
+    /// A time in whole seconds is one that was cut off: of a log with microseconds, one change in a million is taken for such.
     pub(super) fn of(committed_at: Timestamp, now: Timestamp) -> Self {
         if !committed_at.is_known() {
             return Self { at: now, coarse: false };
@@ -100,9 +102,9 @@ impl Start {
 
     /// The indices of the horizons, and when they are over.
     fn ends(self) -> impl Iterator<Item = (usize, Timestamp)> {
-        let told =
+        let known =
             HORIZONS.into_iter().enumerate().filter(move |(_, within)| !self.coarse || *within >= COARSE_HORIZON_MIN);
-        told.map(move |(horizon, within)| (horizon, self.at.after(within)))
+        known.map(move |(horizon, within)| (horizon, self.at.after(within)))
     }
 }
 
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(judged, [(6, Outcome::Superseded), (7, Outcome::Inconsistent)]);
     }
 
-    /// The times from the receipt to the checks of a change that was committed so many microseconds after the epoch.
+    /// The times from the receipt to the checks of a change. Both times are in microseconds since the epoch.
     fn checked_after(committed_at: u64, received_at: u64) -> Vec<Duration> {
         let [committed_at, now] = [committed_at, received_at].map(Timestamp::from_micros);
         let key = StoreKey::encode("row", &1_u64).expect("a key");
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_whole_seconds_tells_no_short_horizon() {
+    fn a_time_in_whole_seconds_has_no_short_horizon() {
         let second = 1_700_000_000_000_000;
         let checked = checked_after(second, second + 980_000);
         assert_eq!(checked, [5_000, 300_000].map(|millis| Duration::from_millis(millis - 980)));

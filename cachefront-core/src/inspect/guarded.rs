@@ -25,6 +25,7 @@ async fn caught_in<T>(what: &str, call: impl Future<Output = Result<T>>) -> Resu
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(panicked(what)))
 }
 
+/// Returns the error of a call that panicked. The panic itself was reported by the hook of the process.
 fn panicked(what: &str) -> Error {
     Error::new(ErrorKind::Load, format!("{what} of a watched cache panicked"))
 }

@@ -347,6 +347,7 @@ impl Drop for Verdict {
     }
 }
 
+/// Runs one pass after another, with pauses, until the inspector is gone. A pass that is dropped is no verdict.
 async fn pass_regularly(owner: Weak<Owner>, every: Duration) {
     let _verdict = Verdict;
     while let Some(owner) = owner.upgrade() {

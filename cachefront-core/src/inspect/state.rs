@@ -167,6 +167,8 @@ impl State {
         self.judge_open();
     }
 
+    /// Runs one check. One that begins late is not counted, so it costs no load: after an outage of the database, or behind a burst of
+    /// changes, this lets the others begin in time.
     async fn run_check(&self, check: Check) {
         let begun = Begun { state: self, check: Some(check.clone()) };
         if self.ledger().is_superseded(&check.target.subject.key, &check.cause.gtid) {

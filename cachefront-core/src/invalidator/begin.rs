@@ -194,6 +194,9 @@ impl Worker {
     }
 
     /// Waits one turn at this invalidator's gate, and returns true if it shows `position`.
+    ///
+    /// # Errors
+    /// Those of the gate; and those of the store, which shows meanwhile that the holder is alive.
     async fn gate_opens(&mut self, session: &mut Session, position: &Position) -> Result<bool> {
         let (gate, turn) = (Arc::clone(&self.gate), self.gate_turn());
         let opens = self.alive(session, gate.wait(position, turn)).await??;
@@ -222,6 +225,9 @@ impl Worker {
     }
 
     /// Returns the source's end, for which a slow server may take long.
+    ///
+    /// # Errors
+    /// Those of the source, and of the store.
     async fn head(&mut self, session: &mut Session) -> Result<Head> {
         let probe = Arc::clone(&self.probe);
         self.alive(session, probe.head()).await?

@@ -173,6 +173,9 @@ impl Pump {
 impl Worker {
     /// Maps a batch to its effects. Mappings are the user's code, and rows may have any number of keys: the holder shows meanwhile
     /// that it is alive, and other tasks get their turn.
+    ///
+    /// # Errors
+    /// Those of the store. A mapping that fails is part of the plan.
     async fn plan(&mut self, session: &mut Session, batch: &Batch) -> Result<Plan> {
         let mut planner = Planner::new(batch, self.observer.is_some());
         let mut mapped: usize = 0;

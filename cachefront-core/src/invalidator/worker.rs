@@ -353,10 +353,10 @@ impl Worker {
     }
 
     /// Shows standbys that the holder is alive, if it has not done so for a heartbeat. Called between the parts of a step that may
-    /// take long.
+    /// take long. It reads the clock, and usually does nothing else.
     ///
     /// # Errors
-    /// `Conflict` if another invalidator has the term: the rest of the step is in vain.
+    /// `Conflict` if another invalidator has the term: the rest of the step has no effect.
     pub(super) async fn keep_alive(&mut self, session: &mut Session) -> Result<()> {
         let now = self.clock.now();
         // A clock that was set back says nothing.
@@ -365,6 +365,12 @@ impl Worker {
     }
 
     /// Waits for a step that does not use the session's connection to the store, and shows meanwhile that the holder is alive.
+    ///
+    /// Every wait for a server other than the store belongs in here: what is usually a matter of milliseconds may take as long as the
+    /// timeouts of that server's client, and a standby takes the term after six heartbeats without a write.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a write of the meta may be in progress.
     ///
     /// # Errors
     /// If the store fails, or another invalidator has the term.

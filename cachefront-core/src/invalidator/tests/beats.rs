@@ -174,6 +174,9 @@ async fn a_holder_whose_source_replies_late_is_not_replaced() {
     }
 }
 
+/// A term, and the holder's writes in it.
+type Shown = (u64, u32);
+
 /// A standby's connection to the store: what each read finds of the holder, which comes back during one of them.
 struct ComesBack {
     memory: MemoryStore,
@@ -182,9 +185,9 @@ struct ComesBack {
     at: usize,
     held_up: AtomicBool,
     reads: AtomicUsize,
-    seen: Arc<Mutex<Vec<(u64, u32)>>>,
+    seen: Mutex<Vec<Shown>>,
     /// What was seen before the term was taken.
-    taken: Arc<Mutex<Option<Vec<(u64, u32)>>>>,
+    taken: Mutex<Option<Vec<Shown>>>,
 }
 
 impl fmt::Debug for ComesBack {
@@ -195,7 +198,7 @@ impl fmt::Debug for ComesBack {
 
 impl ComesBack {
     /// Returns what shows standbys that the holder is alive.
-    async fn shown(&self) -> (u64, u32) {
+    async fn shown(&self) -> Shown {
         match self.memory.writer().await.expect("a writer").state().await.expect("a state") {
             StoreState::Live(meta) => (meta.term, meta.beat),
             _ => (0, 0),
@@ -237,8 +240,8 @@ async fn a_holder_that_comes_back_in_time_keeps_its_term() {
             at,
             held_up: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
-            seen: Arc::default(),
-            taken: Arc::default(),
+            seen: Mutex::default(),
+            taken: Mutex::default(),
         }));
         let cache: Cache<u64, u64> = Cache::builder("row")
             .shared(LayeredStore::around(scene.inner.clone(), connection.clone()))
