@@ -1,4 +1,16 @@
 //! How soon after a commit its keys are consistent: checks at fixed times, and what they found.
+//!
+//! A check must not report a later moment as an earlier one, and not the state of another server as the cache's. What it cannot say
+//! is undecided:
+//!
+//! | what happened | counted as |
+//! |---|---|
+//! | the entry is gone, equals its row, or was loaded after the change | consistent, if the entry was read in time |
+//! | the entry differs from its row, and no other change of the key was committed meanwhile | inconsistent, if it was read in time |
+//! | the key was changed again | superseded |
+//! | the check began late, because those before it took long | undecided, without a load |
+//! | the row is that of a replica that may lack the change | undecided |
+//! | the load failed, or the inspector was paused meanwhile | undecided |
 
 use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, VecDeque};

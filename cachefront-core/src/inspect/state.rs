@@ -1,4 +1,7 @@
 //! What the inspector's tasks share, and what they do with an entry that differs.
+//!
+//! Checks, reviews and passes are tasks of their own: none delays another one. Each can be dropped at any time, when the inspector is
+//! paused or shut down.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -59,6 +59,11 @@ pub(super) struct Facts<'a> {
 /// Determines why an entry is stale, and the change that made it so, as far as it is known.
 ///
 /// Only what is proven is `Lost` or `Mapping`; everything else is `Late`, until the invalidator has applied enough to tell.
+///
+/// * `Lost`: the newest change of the key is in the row, is applied, and is not in the entry; and so is every transaction in the row
+///   that may have changed the key without naming it.
+/// * `Mapping`: the entry contains all of these, and the row contains all that the entry does. So neither of the two is the older one,
+///   and what makes them differ names no key.
 pub(super) fn classify(facts: &Facts<'_>, standing: Standing) -> (StaleKind, Option<Cause>) {
     if facts.mode == InvalidationMode::Ttl {
         let cause = if let Standing::Changed(cause, _) = standing { Some(cause) } else { None };

@@ -2,6 +2,9 @@
 //!
 //! Every write compares the session's [`Expected`] with the store's meta. A conflict means that another invalidator has
 //! taken the term, or that the store failed over to an older state: the session ends, and the next one reads the state.
+//!
+//! Writes of the meta are also the holder's only sign of life. The main loop makes one with every heartbeat. A step that the loop waits
+//! for makes its own: [`Worker::keep_alive`] between the parts of a batch, [`Worker::alive`] while another server replies.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
