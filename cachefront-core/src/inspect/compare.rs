@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::watch::{AnyValue, Entry, PEEKS_MAX, Subject, Watched};
 use crate::mode::InvalidationMode;
@@ -28,13 +28,15 @@ pub(super) struct Suspect {
     pub(super) row: AnyValue,
     /// Contains every commit that the row may contain; `None` if it is not known, and in TTL mode.
     pub(super) head: Option<Position>,
+    /// True if the row is known to contain every commit that the entry's fill did: the entry is not the newer one of the two.
+    pub(super) row_has_fill: bool,
 }
 
 /// The result of a comparison.
 pub(super) enum Compared {
     /// There is no entry, or it equals its row.
     Consistent,
-    /// Another entry at every peek, or a row of a replica that may be older than the entry.
+    /// Another entry at every peek, or a row of a replica that may be older than the entry or the change.
     Undecided,
     Differs(Box<Suspect>),
 }
@@ -93,42 +95,50 @@ impl Comparer {
 
     /// Compares each target, and returns the results in any order.
     pub(super) async fn compare_all(&self, targets: Vec<Target>) -> Result<Vec<Compared>> {
-        let checks = targets.into_iter().map(|target| self.compare(target, None));
+        let checks = targets.into_iter().map(|target| async { Ok(self.compare(target, None).await?.0) });
         stream::iter(checks).buffer_unordered(self.settings.loads_max).try_collect().await
     }
 
-    /// Compares one entry with its row. An entry whose fill is known to contain the change `since` is not stale because of it.
-    pub(super) async fn compare(&self, target: Target, since: Option<&Gtid>) -> Result<Compared> {
+    /// Compares one entry with its row, and returns with the result when that entry was there. An entry whose fill is known to
+    /// contain the change `since` is not stale because of it.
+    ///
+    /// The time is taken after the entry was read: an entry that is missing, or equals its row, may have become so any time before.
+    pub(super) async fn compare(&self, target: Target, since: Option<&Gtid>) -> Result<(Compared, Timestamp)> {
         let watch = self.watch(&target)?;
         let mut before = watch.peek(&target.subject).await?;
+        let mut at = self.clock.now();
         for _ in 0..PEEKS_MAX {
-            let Some(entry) = before else { return Ok(Compared::Consistent) };
+            let Some(entry) = before else { return Ok((Compared::Consistent, at)) };
             if since.is_some_and(|gtid| entry.loaded.as_ref().is_some_and(|loaded| loaded.contains(gtid))) {
-                return Ok(Compared::Consistent);
+                return Ok((Compared::Consistent, at));
             }
             let row = self.timed(watch.load(&target.subject)).await?;
-            if watch.is_equal(&entry.value, &row.value) {
-                return Ok(Compared::Consistent);
+            if watch.is_equal(&entry.value, &row.value)? {
+                // A row of a replica that lags equals an entry that is as old.
+                let has = |gtid| row.position.as_ref().is_some_and(|position| position.contains(gtid));
+                let tells = !row.replica || since.is_none_or(has);
+                return Ok((if tells { Compared::Consistent } else { Compared::Undecided }, at));
             }
-            let contains_fill =
-                matches!((&row.position, &entry.loaded), (Some(row), Some(filled)) if row.covers(filled));
-            if row.replica && !contains_fill {
-                return Ok(Compared::Undecided);
+            let covers_fill = |position: &Position| entry.loaded.as_ref().is_some_and(|filled| position.covers(filled));
+            if row.replica && !row.position.as_ref().is_some_and(covers_fill) {
+                return Ok((Compared::Undecided, at));
             }
             let head = match watch.mode() {
                 InvalidationMode::Ttl => None,
                 InvalidationMode::Cdc => self.head(watch, &target).await?,
             };
+            let row_has_fill = row.position.as_ref().or(head.as_ref()).is_some_and(covers_fill);
             let after = watch.peek(&target.subject).await?;
             // The second one has the newer applied position.
             match after {
                 Some(after) if after.id == entry.id => {
-                    return Ok(Compared::Differs(Box::new(Suspect { target, entry: after, row: row.value, head })));
+                    let suspect = Suspect { target, entry: after, row: row.value, head, row_has_fill };
+                    return Ok((Compared::Differs(Box::new(suspect)), at));
                 }
-                _ => before = after,
+                _ => (before, at) = (after, self.clock.now()),
             }
         }
-        Ok(Compared::Undecided)
+        Ok((Compared::Undecided, at))
     }
 
     /// Returns a position that contains every commit that a row read before may contain.
@@ -148,7 +158,7 @@ impl Comparer {
         }))
     }
 
-    /// Peeks at the entries of all suspects again, and returns those that are still there.
+    /// Peeks at the entries of all suspects again, many at once, and returns those that are still there.
     pub(super) async fn all_again(&self, suspects: Vec<Suspect>) -> Result<Vec<Suspect>> {
         let peeks = stream::iter(suspects).map(|suspect| self.again(suspect));
         let found: Vec<_> = peeks.buffer_unordered(self.settings.peeks_max).try_collect().await?;

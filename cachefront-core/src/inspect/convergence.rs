@@ -1,5 +1,18 @@
 //! How soon after a commit its keys are consistent: checks at fixed times, and what they found.
+//!
+//! A check must not report a later moment as an earlier one, and not the state of another server as the cache's. What it cannot say
+//! is undecided:
+//!
+//! | what happened | counted as |
+//! |---|---|
+//! | the entry is gone, equals its row, or was loaded after the change | consistent, if the entry was read in time |
+//! | the entry differs from its row, and no other change of the key was committed meanwhile | inconsistent, if it was read in time |
+//! | the key was changed again | superseded |
+//! | the check began late, because those before it took long | undecided, without a load |
+//! | the row is that of a replica that may lack the change | undecided |
+//! | the load failed, or the inspector was paused meanwhile | undecided |
 
+use std::collections::btree_map::OccupiedEntry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -15,8 +28,11 @@ use crate::position::Position;
 pub const HORIZONS: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(300)];
 
-/// A check that begins later than this is not counted: it would report a later moment as an earlier one.
-pub(super) const CHECK_DELAY_MAX: Duration = Duration::from_millis(25);
+/// A check whose entry is read later than this is not counted: it would report a later moment as an earlier one.
+const CHECK_DELAY_MAX: Duration = Duration::from_millis(25);
+
+/// The first horizon of a change whose log has whole seconds only: it does not show what is earlier.
+const COARSE_HORIZON_MIN: Duration = Duration::from_secs(5);
 
 /// How many changes were consistent at one of the [`HORIZONS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,7 +46,7 @@ pub struct Convergence {
     pub inconsistent: u64,
     /// The key was changed again before it was checked: the newer change has checks of its own.
     pub superseded: u64,
-    /// The check was late, or failed, or could not tell.
+    /// The check was late, or failed, or could not tell: a row that was read from a replica may not have the change yet.
     pub undecided: u64,
 }
 
@@ -66,6 +82,42 @@ pub(super) struct Check {
     pub(super) cause: Cause,
     /// Index into [`HORIZONS`].
     pub(super) horizon: usize,
+    due: Timestamp,
+}
+
+impl Check {
+    /// Returns true if what is found at `now` is not counted.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        now.since(self.due) > CHECK_DELAY_MAX
+    }
+}
+
+/// The time that the horizons of a change are counted from, and which of them it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    at: Timestamp,
+    /// The log says in which second it was committed, and no more.
+    coarse: bool,
+}
+
+impl Start {
+    /// Of a change that was committed at `committed_at`, as far as the log says, and read at `now`.
+    ///
+    /// A time in whole seconds is one that was cut off: of a log with microseconds, one change in a million is taken for such.
+    pub(super) fn of(committed_at: Timestamp, now: Timestamp) -> Self {
+        if !committed_at.is_known() {
+            return Self { at: now, coarse: false };
+        }
+        // No commit is later than its receipt: the server's clock is ahead, or the session has set the time.
+        Self { at: committed_at.min(now), coarse: committed_at.as_micros().is_multiple_of(1_000_000) }
+    }
+
+    /// The indices of the horizons, and when they are over.
+    fn ends(self) -> impl Iterator<Item = (usize, Timestamp)> {
+        let known =
+            HORIZONS.into_iter().enumerate().filter(move |(_, within)| !self.coarse || *within >= COARSE_HORIZON_MIN);
+        known.map(move |(horizon, within)| (horizon, self.at.after(within)))
+    }
 }
 
 /// The result of a check.
@@ -120,15 +172,15 @@ impl Checks {
     }
 
     /// Plans the checks of a changed key.
-    pub(super) fn plan(&mut self, target: &Target, cause: &Cause) {
+    pub(super) fn plan(&mut self, target: &Target, cause: &Cause, start: Start) {
         if self.due.len() + self.open.len() + HORIZONS.len() > self.checks_max {
             self.unchecked += 1;
             return;
         }
-        for (horizon, within) in HORIZONS.into_iter().enumerate() {
+        for (horizon, due) in start.ends() {
             self.made += 1;
-            let check = Check { target: target.clone(), cause: cause.clone(), horizon };
-            self.due.insert((cause.committed_at.after(within), self.made), check);
+            let check = Check { target: target.clone(), cause: cause.clone(), horizon, due };
+            self.due.insert((due, self.made), check);
         }
     }
 
@@ -137,16 +189,9 @@ impl Checks {
         self.due.keys().next().map(|(due, _)| *due)
     }
 
-    /// Takes the checks that are due; the flag is true for one that is too late to count.
-    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<(Check, bool)> {
-        let mut due = Vec::new();
-        while let Some(first) = self.due.first_entry()
-            && first.key().0 <= now
-        {
-            let late = now.since(first.key().0) > CHECK_DELAY_MAX;
-            due.push((first.remove(), late));
-        }
-        due
+    /// Takes the first check that is due.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<Check> {
+        self.due.first_entry().filter(|first| first.key().0 <= now).map(OccupiedEntry::remove)
     }
 
     /// Counts a check.
@@ -220,7 +265,8 @@ mod tests {
         ledger.record(&key, cause(6));
         let mut checks = Checks::new(100, 10);
         for number in [6, 7] {
-            checks.suspend(Check { target: target.clone(), cause: cause(number), horizon: 0 }, head.clone());
+            let due = Timestamp::UNKNOWN;
+            checks.suspend(Check { target: target.clone(), cause: cause(number), horizon: 0, due }, head.clone());
         }
         assert!(checks.take_judged(&ledger).is_empty(), "the log was not read up to there");
         ledger.record(&key, cause(7));
@@ -231,5 +277,29 @@ mod tests {
             .map(|(check, outcome)| (check.cause.gtid.number, outcome))
             .collect();
         assert_eq!(judged, [(6, Outcome::Superseded), (7, Outcome::Inconsistent)]);
+    }
+
+    /// The times from the receipt to the checks of a change. Both times are in microseconds since the epoch.
+    fn checked_after(committed_at: u64, received_at: u64) -> Vec<Duration> {
+        let [committed_at, now] = [committed_at, received_at].map(Timestamp::from_micros);
+        let key = StoreKey::encode("row", &1_u64).expect("a key");
+        let mut checks = Checks::new(100, 10);
+        checks.plan(&Target { watch: 0, subject: Subject::of(key) }, &cause(1), Start::of(committed_at, now));
+        checks.take_all().iter().map(|check| check.due.since(now)).collect()
+    }
+
+    #[test]
+    fn a_commit_of_the_future_is_checked_from_its_receipt() {
+        let received_at = 1_700_000_000_250_000;
+        assert_eq!(checked_after(received_at + 2_000_001, received_at), HORIZONS);
+        assert_eq!(checked_after(0, received_at), HORIZONS, "when it was committed is not known");
+        assert_eq!(checked_after(received_at - 10_000, received_at)[1], Duration::from_millis(990));
+    }
+
+    #[test]
+    fn a_time_in_whole_seconds_has_no_short_horizon() {
+        let second = 1_700_000_000_000_000;
+        let checked = checked_after(second, second + 980_000);
+        assert_eq!(checked, [5_000, 300_000].map(|millis| Duration::from_millis(millis - 980)));
     }
 }

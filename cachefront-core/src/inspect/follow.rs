@@ -8,6 +8,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Change, RowChange, Transaction};
 use crate::inspect::compare::Target;
+use crate::inspect::convergence::Start;
 use crate::inspect::ledger::Cause;
 use crate::inspect::state::State;
 use crate::mode::InvalidationMode;
@@ -37,8 +38,19 @@ pub(super) async fn follow(state: Arc<State>, mut source: Box<dyn ChangeSource>,
         if let Some(error) = ended {
             tracing::warn!(error = %error.chain(), "the inspector's change source failed; it is opened again");
             state.failed(error);
-            backoff.pause(&*state.comparer.clock, &*state.entropy).await;
+            let pause = backoff.pause(&*state.comparer.clock, &*state.entropy);
+            if is_left_during(&mut active, pause).await {
+                return;
+            }
         }
+    }
+}
+
+/// Waits for `pause`, or until the inspector is paused. Returns true if it was shut down.
+async fn is_left_during(active: &mut watch::Receiver<bool>, pause: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        gone = async { active.wait_for(|active| !*active).await.is_err() } => gone,
+        () = pause => false,
     }
 }
 
@@ -96,10 +108,9 @@ fn record(state: &State, batch: &Batch) {
 }
 
 fn record_row(state: &State, transaction: &Transaction, row: &RowChange) {
-    let committed_at = match transaction.committed_at.is_known() {
-        true => transaction.committed_at,
-        false => state.comparer.clock.now(),
-    };
+    let now = state.comparer.clock.now();
+    let committed_at = if transaction.committed_at.is_known() { transaction.committed_at } else { now };
+    let start = Start::of(transaction.committed_at, now);
     let cause = Cause {
         gtid: transaction.gtid.clone(),
         table: row.table.clone(),
@@ -118,7 +129,7 @@ fn record_row(state: &State, transaction: &Transaction, row: &RowChange) {
         for subject in named.subjects {
             state.ledger().record(&subject.key, cause.clone());
             if watch.mode() == InvalidationMode::Cdc {
-                state.plan(&Target { watch: index, subject }, &cause);
+                state.plan(&Target { watch: index, subject }, &cause, start);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::compare::{Compared, Comparer, Target};
 use crate::inspect::follow::follow;
+use crate::inspect::guarded::Guarded;
 use crate::inspect::report::{Finding, InspectReport, Pass};
 use crate::inspect::state::{State, by_kind};
 use crate::inspect::watch::{Watch, Watched};
@@ -90,7 +91,7 @@ impl InspectorBuilder {
         K: CacheKey + Clone + Eq + Hash + Send + Sync + 'static,
         V: Clone + PartialEq + Send + Sync + 'static,
     {
-        self.watches.push(Arc::new(watch.into()));
+        self.watches.push(Arc::new(Guarded(watch.into())));
         self
     }
 
@@ -148,12 +149,24 @@ impl InspectorBuilder {
             remembered: tokio::sync::Mutex::default(),
             last: Mutex::default(),
         });
-        let mut tasks = vec![runtime.spawn(check(Arc::clone(&state), activity.clone()))];
+        let (checked, reviewed) = (Arc::clone(&state), Arc::clone(&state));
+        let mut tasks = vec![
+            runtime.spawn(while_active(activity.clone(), move || {
+                let state = Arc::clone(&checked);
+                async move { state.check().await }
+            })),
+            // Apart from the checks, whose times it must not delay.
+            runtime.spawn(while_active(activity.clone(), move || {
+                let state = Arc::clone(&reviewed);
+                async move { state.review().await }
+            })),
+        ];
         if let Some(source) = self.source {
             tasks.push(runtime.spawn(follow(state, source, activity.clone())));
         }
         if !self.settings.pass_every.is_zero() {
-            tasks.push(runtime.spawn(pass_regularly(Arc::downgrade(&owner), self.settings.pass_every, activity)));
+            let (owner, every) = (Arc::downgrade(&owner), self.settings.pass_every);
+            tasks.push(runtime.spawn(while_active(activity, move || pass_regularly(Weak::clone(&owner), every))));
         }
         *lock(&owner.tasks) = tasks;
         Ok(Inspector { owner })
@@ -201,7 +214,8 @@ impl Inspector {
         self.owner.state.summary()
     }
 
-    /// Stops to follow the log, and to check entries, until [`resume`](Self::resume). [`pass`](Self::pass) can still be called.
+    /// Stops to follow the log, and to check entries, until [`resume`](Self::resume). [`pass`](Self::pass) can still be called. The
+    /// gauges of the last pass become "unknown" if passes run regularly.
     pub fn pause(&self) {
         self.set_active(false);
     }
@@ -217,7 +231,8 @@ impl Inspector {
         }
     }
 
-    /// Stops, and closes the source. It stops for all clones of the handle; those that are left can still read the report.
+    /// Stops, and closes the source. It stops for all clones of the handle; those that are left can still read the report. It does not
+    /// wait for loads: checks that have begun are undecided. The gauges of the last pass become "unknown".
     ///
     /// # Cancel safety
     /// If the future is dropped, the inspector ends in the background.
@@ -228,6 +243,7 @@ impl Inspector {
             // A task that panicked has ended too.
             let _ = task.await;
         }
+        PassGauges::UNKNOWN.publish();
     }
 }
 
@@ -311,40 +327,35 @@ fn gauges(pass: &Pass) -> PassGauges {
     PassGauges { compared: Some(pass.compared), by_kind: by_kind(&pass.findings) }
 }
 
-/// Runs the checks that are due, and peeks at suspects again, until the sender of `active` is gone.
-async fn check(state: Arc<State>, mut active: watch::Receiver<bool>) {
+/// Does `work`, which does not complete, while the inspector is active, until the sender of `active` is gone. In a pause it is dropped.
+async fn while_active<F: Future<Output = ()>>(mut active: watch::Receiver<bool>, work: impl Fn() -> F) {
     while active.wait_for(|active| *active).await.is_ok() {
-        let now = state.comparer.clock.now();
-        let due = state.next_due().map(|due| due.since(now));
-        let review = state.has_suspects().then_some(state.settings.grace);
-        let pause = due.into_iter().chain(review).min();
         tokio::select! {
-            changed = active.changed() => if changed.is_err() { return },
-            () = state.planned.notified() => {}
-            () = async {
-                match pause {
-                    Some(pause) => state.comparer.clock.sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            } => {
-                state.run_checks().await;
-                state.review().await;
-            }
+            biased;
+            gone = async { active.wait_for(|active| !*active).await.is_err() } => if gone { return },
+            () = work() => {}
         }
     }
 }
 
-async fn pass_regularly(owner: std::sync::Weak<Owner>, every: Duration, mut active: watch::Receiver<bool>) {
-    while active.wait_for(|active| *active).await.is_ok() {
-        let Some(owner) = owner.upgrade() else { return };
+/// Sets the gauges of the last pass to "unknown" when no further pass follows.
+struct Verdict;
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        PassGauges::UNKNOWN.publish();
+    }
+}
+
+/// Runs one pass after another, with pauses, until the inspector is gone. A pass that is dropped is no verdict.
+async fn pass_regularly(owner: Weak<Owner>, every: Duration) {
+    let _verdict = Verdict;
+    while let Some(owner) = owner.upgrade() {
         let clock = Arc::clone(&owner.state.comparer.clock);
         // The error is in the report, and the next pass tries again.
         let _ = owner.pass().await;
         drop(owner);
-        tokio::select! {
-            changed = active.changed() => if changed.is_err() { return },
-            () = clock.sleep(every) => {}
-        }
+        clock.sleep(every).await;
     }
 }
 

@@ -88,8 +88,18 @@ impl Ledger {
     }
 
     /// Records a change of a key. Forgets the oldest ones beyond the bound.
+    ///
+    /// Sources with several partitions deliver changes in the order of their arrival, so the newest one is not always the last.
     pub(super) fn record(&mut self, key: &StoreKey, cause: Cause) {
         let Some(followed) = &mut self.followed else { return };
+        match followed.newest.get(key) {
+            Some(known) if known.gtid.origin != cause.gtid.origin => {
+                // Which of the two is the newer one is not known.
+                followed.unknown.insert_range(&known.gtid.origin, 1, known.gtid.number);
+            }
+            Some(known) if known.gtid.number > cause.gtid.number => return,
+            _ => {}
+        }
         followed.order.push_back((key.clone(), cause.gtid.clone()));
         followed.newest.insert(key.clone(), cause);
         while followed.order.len() > self.keys_max {
@@ -116,10 +126,14 @@ impl Ledger {
         }
     }
 
+    /// Returns the newest known change of the key.
+    pub(super) fn newest(&self, key: &StoreKey) -> Option<&Gtid> {
+        Some(&self.followed.as_ref()?.newest.get(key)?.gtid)
+    }
+
     /// Returns true if `gtid` is not the newest known change of the key.
     pub(super) fn is_superseded(&self, key: &StoreKey, gtid: &Gtid) -> bool {
-        let followed = self.followed.as_ref();
-        followed.and_then(|followed| followed.newest.get(key)).is_some_and(|newest| newest.gtid != *gtid)
+        self.newest(key).is_some_and(|newest| newest != gtid)
     }
 
     /// Returns what is known of the key's changes up to `head`.
@@ -180,6 +194,22 @@ mod tests {
         assert_eq!(ledger.standing(&key(1), &position("a:4")), Standing::Changed(cause(4), position("a:1-2")));
         ledger.record_unknown(&cause(9).gtid);
         assert_eq!(ledger.standing(&key(5), &position("a:4")), Standing::Unchanged(position("a:1-9")));
+    }
+
+    #[test]
+    fn a_change_that_is_read_late_is_not_the_newest() {
+        let mut ledger = Ledger::new(10);
+        ledger.begin(Position::new());
+        ledger.record(&key(1), cause(7));
+        ledger.record(&key(1), cause(5));
+        ledger.advance(&position("a:1-7"));
+        assert!(ledger.is_superseded(&key(1), &cause(5).gtid));
+        assert_eq!(ledger.standing(&key(1), &position("a:1-7")), Standing::Changed(cause(7), position("")));
+        // Numbers of two origins have no order: the earlier record may be the newer change.
+        let elsewhere = Cause { gtid: Gtid { origin: "b".into(), number: 2 }, ..cause(1) };
+        ledger.record(&key(1), elsewhere.clone());
+        ledger.advance(&position("a:1-7,b:1-2"));
+        assert_eq!(ledger.standing(&key(1), &position("a:7,b:2")), Standing::Changed(elsewhere, position("a:1-7")));
     }
 
     #[test]

@@ -16,6 +16,7 @@
 mod compare;
 mod convergence;
 mod follow;
+mod guarded;
 mod inspector;
 mod ledger;
 mod report;

@@ -1,27 +1,38 @@
 //! What the inspector's tasks share, and what they do with an entry that differs.
+//!
+//! Checks, reviews and passes are tasks of their own: none delays another one. Each can be dropped at any time, when the inspector is
+//! paused or shut down.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::Notify;
 
 use crate::clock::{Entropy, Timestamp};
 use crate::error::{Error, Result};
 use crate::inspect::compare::{Compared, Comparer, Suspect, Target};
-use crate::inspect::convergence::{Check, Checks, Outcome};
+use crate::inspect::convergence::{Check, Checks, Outcome, Start};
 use crate::inspect::ledger::{Cause, Ledger, Standing};
 use crate::inspect::report::{Finding, InspectReport};
 use crate::inspect::verdict::{Facts, StaleKind, classify};
 use crate::key::StoreKey;
 use crate::metrics::InspectMetrics;
 use crate::mode::InvalidationMode;
+use crate::position::Position;
 use crate::settings::InspectSettings;
+
+/// The longest pause between two reviews of a suspect: one that stays is reviewed after a quarter of its age.
+const REVIEW_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A suspect that is still in the cache, as far as is known.
 #[derive(Clone)]
 struct Held {
     suspect: Suspect,
     since: Timestamp,
+    /// When it is reviewed next.
+    review_at: Timestamp,
     /// True once it was reported as stale for good.
     reported: bool,
 }
@@ -44,7 +55,32 @@ pub(super) struct State {
     suspects: Mutex<HashMap<StoreKey, Held>>,
     log: Mutex<Log>,
     /// Notified when a check is planned.
-    pub(super) planned: Notify,
+    planned: Notify,
+    /// Notified when there is a new suspect.
+    suspected: Notify,
+}
+
+/// A check that has begun. Without an outcome, because the inspector was paused or shut down meanwhile, it is undecided.
+struct Begun<'a> {
+    state: &'a State,
+    check: Option<Check>,
+}
+
+impl Begun<'_> {
+    fn settle(mut self, outcome: Outcome) {
+        self.check.take().into_iter().for_each(|check| self.state.settle(check, outcome));
+    }
+
+    /// Lets the check wait until the log was read up to `head`.
+    fn suspend(mut self, head: Position) {
+        self.check.take().into_iter().for_each(|check| lock(&self.state.checks).suspend(check, head.clone()));
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.check.take().into_iter().for_each(|check| self.state.settle(check, Outcome::Undecided));
+    }
 }
 
 /// No code panics while it holds one of the locks.
@@ -65,6 +101,7 @@ impl State {
             suspects: Mutex::default(),
             log: Mutex::default(),
             planned: Notify::new(),
+            suspected: Notify::new(),
         }
     }
 
@@ -77,17 +114,9 @@ impl State {
     }
 
     /// Plans the checks of a changed key.
-    pub(super) fn plan(&self, target: &Target, cause: &Cause) {
-        lock(&self.checks).plan(target, cause);
+    pub(super) fn plan(&self, target: &Target, cause: &Cause, start: Start) {
+        lock(&self.checks).plan(target, cause, start);
         self.planned.notify_one();
-    }
-
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
-        lock(&self.checks).next_due()
-    }
-
-    pub(super) fn has_suspects(&self) -> bool {
-        !lock(&self.suspects).is_empty()
     }
 
     /// The log is no longer followed: what waits for it is not decided.
@@ -112,69 +141,136 @@ impl State {
         }
     }
 
-    /// Runs the checks that are due.
-    pub(super) async fn run_checks(&self) {
-        use futures_util::stream::{self, StreamExt};
-        let due = lock(&self.checks).take_due(self.comparer.clock.now());
-        stream::iter(due)
-            .for_each_concurrent(self.settings.loads_max, |(check, late)| self.run_check(check, late))
-            .await;
+    /// Runs each check when it is due. Never completes.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: checks that have begun are undecided.
+    pub(super) async fn check(&self) {
+        loop {
+            let due = lock(&self.checks).next_due();
+            tokio::select! {
+                () = self.planned.notified() => {}
+                () = self.sleep_until(due) => self.run_checks().await,
+            }
+        }
+    }
+
+    /// Waits until this time; forever if there is none.
+    async fn sleep_until(&self, time: Option<Timestamp>) {
+        match time {
+            Some(time) => self.comparer.clock.sleep(time.since(self.comparer.clock.now())).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Runs the checks that are due. Each is taken when it begins, so that a slow database makes those behind it late.
+    async fn run_checks(&self) {
+        let due = std::iter::from_fn(|| lock(&self.checks).pop_due(self.comparer.clock.now()));
+        stream::iter(due).for_each_concurrent(self.settings.loads_max, |check| self.run_check(check)).await;
         self.judge_open();
     }
 
-    async fn run_check(&self, check: Check, late: bool) {
+    /// Runs one check. One that begins late is not counted, so it costs no load: after an outage of the database, or behind a burst of
+    /// changes, this lets the others begin in time.
+    async fn run_check(&self, check: Check) {
+        let begun = Begun { state: self, check: Some(check.clone()) };
         if self.ledger().is_superseded(&check.target.subject.key, &check.cause.gtid) {
-            return self.settle(check, Outcome::Superseded);
+            return begun.settle(Outcome::Superseded);
         }
-        let compared = self.comparer.compare(check.target.clone(), Some(&check.cause.gtid)).await;
-        match compared {
-            Ok(Compared::Differs(suspect)) => {
-                let head = suspect.head.clone().filter(|_| !late);
-                self.hold(*suspect);
-                match head {
-                    Some(head) => lock(&self.checks).suspend(check, head),
-                    None => self.settle(check, Outcome::Undecided),
-                }
-            }
-            Ok(Compared::Consistent) if !late => self.settle(check, Outcome::Consistent),
-            Ok(_) => self.settle(check, Outcome::Undecided),
+        if check.is_late(self.comparer.clock.now()) {
+            return begun.settle(Outcome::Undecided);
+        }
+        let compared = match self.comparer.compare(check.target.clone(), Some(&check.cause.gtid)).await {
+            Ok(compared) => Some(compared),
             Err(error) => {
                 self.failed(error);
-                self.settle(check, Outcome::Undecided);
+                None
             }
+        };
+        match compared {
+            Some((Compared::Differs(suspect), at)) => {
+                let head = suspect.head.clone().filter(|_| !check.is_late(at));
+                self.hold(*suspect);
+                match head {
+                    Some(head) => begun.suspend(head),
+                    None => begun.settle(Outcome::Undecided),
+                }
+            }
+            Some((Compared::Consistent, at)) if !check.is_late(at) => begun.settle(Outcome::Consistent),
+            _ => begun.settle(Outcome::Undecided),
         }
     }
 
-    /// Remembers a suspect. What is known of the same entry from before stays: its end of the log is the older one.
+    /// Remembers a suspect. What is known of the same entry from before stays, because its end of the log is the older one, unless the
+    /// key was changed since: the newest change must be one that the row may contain.
     pub(super) fn hold(&self, suspect: Suspect) {
         let mut suspects = lock(&self.suspects);
         let key = suspect.target.subject.key.clone();
         let full = suspects.len() >= self.settings.suspects_max;
-        let held = suspects.get_mut(&key);
-        if let Some(held) = held {
+        if let Some(held) = suspects.get_mut(&key) {
             if held.suspect.entry.id == suspect.entry.id {
-                held.suspect.entry = suspect.entry;
+                let ledger = self.ledger();
+                let has_newest = |suspect: &Suspect| {
+                    let newest = ledger.newest(&key);
+                    newest.is_none_or(|gtid| suspect.head.as_ref().is_some_and(|head| head.contains(gtid)))
+                };
+                if has_newest(&held.suspect) || !has_newest(&suspect) {
+                    held.suspect.entry = suspect.entry;
+                } else {
+                    held.suspect = suspect;
+                }
                 return;
             }
         } else if full {
             return;
         }
         let since = self.comparer.clock.now();
-        suspects.insert(key, Held { suspect, since, reported: false });
+        suspects.insert(key, Held { suspect, since, review_at: since.after(self.settings.grace), reported: false });
+        self.suspected.notify_one();
     }
 
-    /// Peeks at every suspect again: forgets those that are gone, and reports those that are stale for good.
+    /// Reviews suspects: forgets those that are gone, and reports those that are stale for good. Never completes.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: what was not reviewed is reviewed later.
     pub(super) async fn review(&self) {
-        let held: Vec<Suspect> = lock(&self.suspects).values().map(|held| held.suspect.clone()).collect();
-        for suspect in held {
-            match self.comparer.again(suspect.clone()).await {
-                Ok(None) => self.forget(&suspect),
-                Ok(Some(suspect)) => {
-                    self.hold(suspect.clone());
-                    self.report(&suspect).await;
+        loop {
+            let next = lock(&self.suspects).values().map(|held| held.review_at).min();
+            tokio::select! {
+                () = self.suspected.notified() => {}
+                () = self.sleep_until(next) => {
+                    let due = self.take_reviews(self.comparer.clock.now());
+                    stream::iter(due)
+                        .for_each_concurrent(self.settings.peeks_max, |suspect| self.review_one(suspect))
+                        .await;
                 }
-                Err(error) => self.failed(error),
             }
+        }
+    }
+
+    /// Returns the suspects that are to be reviewed now. Those that stay are reviewed less often, whatever their number: a store from
+    /// which nothing is invalidated has other work.
+    fn take_reviews(&self, now: Timestamp) -> Vec<Suspect> {
+        let grace = self.settings.grace;
+        let mut suspects = lock(&self.suspects);
+        let due = suspects.values_mut().filter(|held| held.review_at <= now);
+        due.map(|held| {
+            let pause = (now.since(held.since) / 4).min(REVIEW_PAUSE_MAX).max(grace);
+            held.review_at = now.after(pause);
+            held.suspect.clone()
+        })
+        .collect()
+    }
+
+    /// Peeks at a suspect again.
+    async fn review_one(&self, suspect: Suspect) {
+        match self.comparer.again(suspect.clone()).await {
+            Ok(None) => self.forget(&suspect),
+            Ok(Some(suspect)) => {
+                self.hold(suspect.clone());
+                self.report(&suspect).await;
+            }
+            Err(error) => self.failed(error),
         }
     }
 
@@ -190,9 +286,9 @@ impl State {
     /// configured, removed; once.
     pub(super) async fn report(&self, suspect: &Suspect) -> Finding {
         let key = &suspect.target.subject.key;
-        let (since, head, reported) = match lock(&self.suspects).get(key) {
-            Some(held) => (held.since, held.suspect.head.clone(), held.reported),
-            None => (self.comparer.clock.now(), suspect.head.clone(), false),
+        let (since, head, row_has_fill, reported) = match lock(&self.suspects).get(key) {
+            Some(held) => (held.since, held.suspect.head.clone(), held.suspect.row_has_fill, held.reported),
+            None => (self.comparer.clock.now(), suspect.head.clone(), suspect.row_has_fill, false),
         };
         let mode = self.comparer.mode(&suspect.target);
         let standing = head.as_ref().map_or(Standing::Behind, |head| self.ledger().standing(key, head));
@@ -201,6 +297,7 @@ impl State {
             applied: suspect.entry.applied.as_ref(),
             loaded: suspect.entry.loaded.as_ref(),
             head: head.as_ref(),
+            row_has_fill,
         };
         let (kind, cause) = classify(&facts, standing);
         let cache = self.comparer.watch(&suspect.target).map(|watch| watch.cache().into()).unwrap_or_default();

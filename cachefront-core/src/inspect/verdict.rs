@@ -52,33 +52,49 @@ pub(super) struct Facts<'a> {
     pub(super) loaded: Option<&'a Position>,
     /// A position that contains every commit that the row may contain; `None` if it is not known.
     pub(super) head: Option<&'a Position>,
+    /// True if the row is known to contain everything that was `loaded`.
+    pub(super) row_has_fill: bool,
 }
 
 /// Determines why an entry is stale, and the change that made it so, as far as it is known.
 ///
 /// Only what is proven is `Lost` or `Mapping`; everything else is `Late`, until the invalidator has applied enough to tell.
+///
+/// * `Lost`: the newest change of the key is in the row, is applied, and is not in the entry; and so is every transaction in the row
+///   that may have changed the key without naming it.
+/// * `Mapping`: the entry contains all of these, and the row contains all that the entry does. So neither of the two is the older one,
+///   and what makes them differ names no key.
 pub(super) fn classify(facts: &Facts<'_>, standing: Standing) -> (StaleKind, Option<Cause>) {
     if facts.mode == InvalidationMode::Ttl {
         let cause = if let Standing::Changed(cause, _) = standing { Some(cause) } else { None };
         return (StaleKind::Aging, cause);
     }
     let Some(applied) = facts.applied else { return (StaleKind::Late, None) };
-    let has_all_applied = facts.head.is_some_and(|head| applied.covers(head));
-    let other = if has_all_applied { StaleKind::Lost } else { StaleKind::Late };
-    let covers = |unknown: &Position| facts.loaded.is_some_and(|loaded| loaded.covers(unknown));
+    let Some(head) = facts.head else { return (StaleKind::Late, None) };
+    // An entry that was loaded from a server which is ahead of the row's differs because it is the newer one.
+    let may_be_newer = facts.loaded.is_some() && !facts.row_has_fill;
+    let other = if applied.covers(head) && !may_be_newer { StaleKind::Lost } else { StaleKind::Late };
+    // What is not in the row is no reason why it differs.
+    let in_row = |unknown: &Position| unknown.intersection(head);
+    let shows_mapping =
+        |unknown: &Position| facts.row_has_fill && facts.loaded.is_some_and(|loaded| loaded.covers(&in_row(unknown)));
     match standing {
+        // It came after the row was read: the entry may be the newer one, and is compared again.
+        Standing::Changed(cause, _) if !head.contains(&cause.gtid) => (StaleKind::Late, Some(cause)),
         // The fill contains the newest change that names the key: the row differs because of another one. It is one that no
         // mapping names only if the fill contains those too that name no key, such as the invalidations of tags.
         Standing::Changed(cause, unknown) if facts.loaded.is_some_and(|loaded| loaded.contains(&cause.gtid)) => {
-            if covers(&unknown) {
+            if shows_mapping(&unknown) {
                 (StaleKind::Mapping, Some(cause))
             } else {
                 (other, None)
             }
         }
-        Standing::Changed(cause, _) if applied.contains(&cause.gtid) => (StaleKind::Lost, Some(cause)),
-        Standing::Changed(cause, _) => (StaleKind::Late, Some(cause)),
-        Standing::Unchanged(unknown) if covers(&unknown) => (StaleKind::Mapping, None),
+        Standing::Changed(cause, _) if !applied.contains(&cause.gtid) => (StaleKind::Late, Some(cause)),
+        // One that names no key may be the reason too.
+        Standing::Changed(_, unknown) if !applied.covers(&in_row(&unknown)) => (StaleKind::Late, None),
+        Standing::Changed(cause, _) => (StaleKind::Lost, Some(cause)),
+        Standing::Unchanged(unknown) if shows_mapping(&unknown) => (StaleKind::Mapping, None),
         Standing::Unchanged(_) | Standing::Behind => (other, None),
     }
 }
@@ -112,12 +128,14 @@ mod tests {
     fn kind(applied: &str, loaded: &str, head: &str, standing: Standing) -> StaleKind {
         let [applied, loaded, head] = [applied, loaded, head].map(position);
         let some = |position: &Position| (!position.is_empty()).then(|| position.clone());
+        let row_has_fill = head.covers(&loaded);
         let (applied, loaded, head) = (some(&applied), some(&loaded), some(&head));
         let facts = Facts {
             mode: InvalidationMode::Cdc,
             applied: applied.as_ref(),
             loaded: loaded.as_ref(),
             head: head.as_ref(),
+            row_has_fill,
         };
         classify(&facts, standing).0
     }
@@ -149,6 +167,26 @@ mod tests {
             "it is applied, and the entry is still there"
         );
         assert_eq!(kind("a:1-6", "a:1-7", "a:1-9", tagged()), StaleKind::Mapping);
+    }
+
+    /// The own change is applied, and what else may have changed the key is not: the entry waits for that one.
+    #[test]
+    fn a_later_change_that_names_no_key_proves_no_loss() {
+        for loaded in ["", "a:1-4"] {
+            assert_eq!(kind("a:1-6", loaded, "a:1-9", changed_or("a:1-7")), StaleKind::Late);
+            assert_eq!(kind("a:1-7", loaded, "a:1-9", changed_or("a:1-7")), StaleKind::Lost);
+            assert_eq!(kind("a:1-6", loaded, "a:1-6", changed_or("a:1-7")), StaleKind::Lost, "the row lacks it");
+        }
+    }
+
+    /// A replica may show a commit before the primary does, whose row is compared.
+    #[test]
+    fn an_entry_that_is_newer_than_the_row_shows_nothing() {
+        for (loaded, head) in [("a:1-5", "a:1-4"), ("", "a:1-4"), ("a:1-6", "a:1-5")] {
+            assert_eq!(kind("a:1-9", loaded, head, changed()), StaleKind::Late, "{loaded} {head}");
+        }
+        assert_eq!(kind("a:1-9", "a:1-6", "a:1-5", Standing::Unchanged(position("a:1-3"))), StaleKind::Late);
+        assert_eq!(kind("a:1-9", "a:1-6", "a:1-5", Standing::Behind), StaleKind::Late);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A cache under inspection, and its form without type parameters.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -64,6 +65,8 @@ where
     }
 
     /// Sets the loader whose values are the truth, for example one that reads the primary. Default: the cache's own.
+    ///
+    /// A pass compares with what this loader returns: one that reads a replica finds no entry stale that is as old as the replica.
     pub fn loader(mut self, loader: impl Loader<K, V>) -> Self {
         self.loader = Some(Arc::new(loader));
         self
@@ -199,7 +202,7 @@ pub(super) struct Row {
     pub(super) replica: bool,
 }
 
-/// A [`Watch`] of any cache.
+/// A [`Watch`] of any cache. Most calls run the user's code, which may panic: see [`Guarded`](crate::inspect::guarded::Guarded).
 #[async_trait]
 pub(super) trait Watched: Send + Sync {
     fn cache(&self) -> &str;
@@ -214,7 +217,7 @@ pub(super) trait Watched: Send + Sync {
     async fn load(&self, subject: &Subject) -> Result<Row>;
     /// Returns those of the entries that equal their rows, in one load of many.
     async fn equal_ones(&self, entries: &[(Subject, Entry)]) -> Result<Vec<bool>>;
-    fn is_equal(&self, one: &AnyValue, other: &AnyValue) -> bool;
+    fn is_equal(&self, one: &AnyValue, other: &AnyValue) -> Result<bool>;
     async fn invalidate(&self, subject: &Subject) -> Result<()>;
 }
 
@@ -241,17 +244,17 @@ where
     }
 
     fn keys(&self, change: &RowChange) -> Result<Named> {
-        let mut subjects: Vec<Subject> = Vec::new();
+        let (mut subjects, mut named) = (Vec::new(), HashSet::new());
         for key in self.cache.rules().typed_keys::<K>(change)? {
             if let Some(subject) = self.subject(key)?
-                && !subjects.iter().any(|known| known.key == subject.key)
+                && named.insert(subject.key.clone())
             {
                 subjects.push(subject);
             }
         }
         let mut stored = Vec::new();
         self.cache.rules().keys(change, &mut stored)?;
-        let complete = stored.iter().all(|key| subjects.iter().any(|subject| subject.key == *key));
+        let complete = stored.iter().all(|key| named.contains(key));
         Ok(Named { subjects, complete })
     }
 
@@ -294,11 +297,11 @@ where
         rows.zip(entries).map(equal).collect()
     }
 
-    fn is_equal(&self, one: &AnyValue, other: &AnyValue) -> bool {
-        match (one.downcast_ref::<Option<V>>(), other.downcast_ref::<Option<V>>()) {
+    fn is_equal(&self, one: &AnyValue, other: &AnyValue) -> Result<bool> {
+        Ok(match (one.downcast_ref::<Option<V>>(), other.downcast_ref::<Option<V>>()) {
             (Some(one), Some(other)) => one == other,
             _ => false,
-        }
+        })
     }
 
     async fn invalidate(&self, subject: &Subject) -> Result<()> {

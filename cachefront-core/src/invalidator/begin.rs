@@ -8,9 +8,10 @@
 //! | a checkpoint that cannot be parsed | flushes |
 //! | no meta, or shards that disagree | flushes |
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::{BusEvent, Publisher};
+use crate::bus::BusEvent;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::pump::Pump;
@@ -18,19 +19,14 @@ use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
 use crate::position::Position;
 use crate::source::{Checkpoint, Head};
-use crate::store::{Cover, Expected, Generation, InvalidationMode, Meta, MetaState, StoreState, StoreWriter};
+use crate::store::{Cover, Expected, Generation, InvalidationMode, Meta, MetaState, StoreState};
 
 /// Transactions are lost if the server's position lacks them for this many `gate_timeout`s.
 const LOST_AFTER: u32 = 10;
 
 impl Pump {
     /// Takes the term and resumes from the store's checkpoint; or flushes at the source's head.
-    pub(super) async fn begin(
-        &mut self,
-        mut writer: Box<dyn StoreWriter>,
-        head: Head,
-        mode: InvalidationMode,
-    ) -> Result<Session> {
+    pub(super) async fn begin(&mut self, session: &mut Session, mode: InvalidationMode) -> Result<()> {
         let wanted = match mode {
             InvalidationMode::Cdc => MetaState::Live,
             InvalidationMode::Ttl => {
@@ -39,40 +35,27 @@ impl Pump {
                 MetaState::Suspended
             }
         };
-        let state = writer.state().await?;
-        let mut session = Session {
-            writer,
-            publisher: Publisher(self.worker.entropy.random_u128().max(1)),
-            expected: Expected { generation: Generation::default(), term: self.worker.term, applied_order: 0 },
-            origin: head.origin.clone(),
-            checkpoint: Checkpoint::default(),
-            source_time: Timestamp::UNKNOWN,
-            beats: 0,
-            sent: Position::new(),
-        };
+        let state = session.writer.state().await?;
         let reason = match state {
             StoreState::Live(meta) | StoreState::Suspended(meta) if meta.state == wanted => match meta.checkpoint() {
-                _ if meta.origin != head.origin => "another_server",
-                Ok(checkpoint) => {
-                    self.resume(&mut session, &meta, checkpoint).await?;
-                    return Ok(session);
-                }
+                _ if meta.origin != session.origin => "another_server",
+                Ok(checkpoint) => return self.resume(session, &meta, checkpoint).await,
                 Err(_) => "unreadable_checkpoint",
             },
             StoreState::Live(_) | StoreState::Suspended(_) => "mode",
             StoreState::Missing => "no_meta",
             StoreState::Mixed => "mixed_shards",
         };
-        self.flush(&mut session, wanted, reason).await?;
-        Ok(session)
+        self.flush(session, wanted, reason).await
     }
 
-    /// Takes the term and resumes from the store's checkpoint. If it is older than what this invalidator has applied, the store
-    /// has lost invalidations, which are then repeated.
+    /// Takes the term and resumes from the store's checkpoint. If it is older than what this invalidator has applied, the store has
+    /// lost invalidations, which are then repeated. One of a later term, which another invalidator has written, may lack them because
+    /// the source has lost them.
     async fn resume(&mut self, session: &mut Session, meta: &Meta, checkpoint: Checkpoint) -> Result<()> {
         let worker = &mut self.worker;
         let known = worker.status.borrow().applied.clone();
-        if worker.term > 0 && !checkpoint.position.covers(&known) {
+        if worker.taken.is_some_and(|taken| meta.term <= taken.term) && !checkpoint.position.covers(&known) {
             worker.metrics.rewinds.increment(1);
             worker.status.send_modify(|status| status.rewinds_total += 1);
             tracing::warn!(applied = %known, stored = %checkpoint.position, "the store has lost invalidations: they are repeated");
@@ -85,6 +68,7 @@ impl Pump {
         session.expected =
             Expected { generation: meta.generation, term: worker.term, applied_order: meta.applied_order };
         worker.taken = Some(session.expected);
+        session.shown_at = worker.clock.now();
         session.checkpoint = checkpoint;
         session.source_time = meta.source_time;
         // After the term was taken, as above.
@@ -136,16 +120,17 @@ impl Pump {
     pub(super) async fn flush(&mut self, session: &mut Session, state: MetaState, reason: &'static str) -> Result<()> {
         let head = self.worker.visible_head(session).await?;
         // The log after the head does not repeat that a table was altered before it.
-        let holds = session.expected.generation != Generation::default();
-        self.check_all_tables(holds.then_some(&mut *session)).await?;
+        self.check_all_tables(Some(session)).await?;
         if self.worker.caches.load_from_replicas() {
             // As in `wait_for_end`; without a term, and with the store suspended.
             self.worker.visible_head(session).await?;
         }
         let worker = &mut self.worker;
         // As in `fence_to_end`: nothing else that was sent before can be in the new generations.
-        session.sent =
-            if worker.caches.are_fenced() { worker.probe.head().await?.checkpoint.position } else { Position::new() };
+        session.sent = match worker.caches.are_fenced() {
+            true => worker.head(session).await?.checkpoint.position,
+            false => Position::new(),
+        };
         let ran_before = worker.term > 0;
         worker.term = worker.term.max(session.writer.term().await?) + 1;
         worker.next_order += 1;
@@ -157,12 +142,15 @@ impl Pump {
         session.writer.flush(&meta).await?;
         session.expected = Expected { generation, term: worker.term, applied_order: order };
         worker.taken = Some(session.expected);
-        session.source_time = Timestamp::UNKNOWN;
+        (session.source_time, session.shown_at) = (Timestamp::UNKNOWN, worker.clock.now());
         let applied = Some(head.checkpoint.position.clone());
         let message = worker.message(session, BusEvent::Flush, applied, Timestamp::UNKNOWN);
         session.writer.publish(&message).await?;
         CdcMetrics::flushed(reason);
-        worker.status.send_modify(|status| status.flushes_total += 1);
+        worker.status.send_modify(|status| {
+            status.flushes_total += 1;
+            (status.applied, status.source_time) = (head.checkpoint.position.clone(), Timestamp::UNKNOWN);
+        });
         let position = &head.checkpoint.position;
         // A first start and a switch of mode are expected; a loss is not.
         if reason == "mode" || (reason == "no_meta" && !ran_before) {
@@ -198,15 +186,26 @@ impl Worker {
 
     /// Waits until `position` is visible at this invalidator's gate, and shows meanwhile that the holder is alive.
     async fn wait_visible(&mut self, session: &mut Session, position: &Position) -> Result<()> {
-        while !self.gate.wait(position, self.gate_turn()).await? {
+        while !self.gate_opens(session, position).await? {
             self.check_shutdown(position)?;
-            self.refresh_beat(session).await?;
-            self.head_of(&session.origin).await?;
+            self.head_of(session).await?;
         }
         Ok(())
     }
 
-    /// How long one wait at the gate may take while nothing else shows that the holder lives: well below the standbys' patience.
+    /// Waits one turn at this invalidator's gate, and returns true if it shows `position`.
+    ///
+    /// # Errors
+    /// Those of the gate; and those of the store, which shows meanwhile that the holder is alive.
+    async fn gate_opens(&mut self, session: &mut Session, position: &Position) -> Result<bool> {
+        let (gate, turn) = (Arc::clone(&self.gate), self.gate_turn());
+        let opens = self.alive(session, gate.wait(position, turn)).await??;
+        // A turn may be shorter than a heartbeat.
+        self.keep_alive(session).await?;
+        Ok(opens)
+    }
+
+    /// How long one wait at the gate takes before a shutdown, and a change of the source's server, are noticed.
     fn gate_turn(&self) -> Duration {
         self.settings.gate_timeout.min(self.settings.heartbeat * 2)
     }
@@ -221,17 +220,26 @@ impl Worker {
         if !self.caches.load_from_replicas() {
             return Ok(());
         }
-        let head = self.head_of(&session.origin).await?;
+        let head = self.head_of(session).await?;
         self.wait_visible(session, &head.checkpoint.position).await
     }
 
+    /// Returns the source's end, for which a slow server may take long.
+    ///
+    /// # Errors
+    /// Those of the source, and of the store.
+    async fn head(&mut self, session: &mut Session) -> Result<Head> {
+        let probe = Arc::clone(&self.probe);
+        self.alive(session, probe.head()).await?
+    }
+
     /// Returns the source's end, or an error if the source's server has changed.
-    pub(super) async fn head_of(&self, origin: &str) -> Result<Head> {
-        let head = self.probe.head().await?;
-        if *head.origin == *origin {
+    pub(super) async fn head_of(&mut self, session: &mut Session) -> Result<Head> {
+        let head = self.head(session).await?;
+        if head.origin == session.origin {
             return Ok(head);
         }
-        let message = format!("the source's server changed from {origin} to {}", head.origin);
+        let message = format!("the source's server changed from {} to {}", session.origin, head.origin);
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
@@ -248,7 +256,7 @@ impl Worker {
             return Ok(None);
         }
         loop {
-            let head = self.head_of(&session.origin).await?.checkpoint.position;
+            let head = self.head_of(session).await?.checkpoint.position;
             if head.covers(&applied) || !self.probe.proves_time() {
                 return Ok(None);
             }
@@ -273,17 +281,14 @@ impl Worker {
     /// had, is a new head used.
     async fn visible_head(&mut self, session: &mut Session) -> Result<Head> {
         let mut suspended = false;
-        let mut head = self.probe.head().await?;
-        while !self.gate.wait(&head.checkpoint.position, self.gate_turn()).await? {
+        let mut head = self.head(session).await?;
+        while !self.gate_opens(session, &head.checkpoint.position).await? {
             self.check_shutdown(&head.checkpoint.position)?;
             if !suspended {
                 self.store.suspend().await?;
                 suspended = true;
             }
-            if session.expected.generation != Generation::default() {
-                self.refresh_beat(session).await?;
-            }
-            let now = self.probe.head().await?;
+            let now = self.head(session).await?;
             if now.origin != head.origin || !now.checkpoint.position.covers(&head.checkpoint.position) {
                 head = now;
             }

@@ -14,17 +14,20 @@ use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Batch;
 use crate::gate::VisibilityGate;
-use crate::invalidator::batch::{Flush, Plan, plan};
+use crate::invalidator::batch::{Flush, Plan, Planner};
 use crate::invalidator::control::DesiredState;
 use crate::invalidator::latency::StageTimes;
 use crate::invalidator::pump::{Ended, Pump};
 use crate::invalidator::retries::Retries;
 use crate::invalidator::watermark::Watermark;
-use crate::invalidator::worker::Session;
+use crate::invalidator::worker::{Session, Worker};
 use crate::position::Position;
 use crate::settings::CdcSettings;
 use crate::source::{BatchLimits, Head};
 use crate::store::InvalidationMode;
+
+/// After how many mapped changes other tasks of the runtime get their turn.
+const CHANGES_PER_TURN: usize = 64;
 
 type Wait = Pin<Box<dyn Future<Output = Result<bool>> + Send>>;
 
@@ -113,7 +116,7 @@ impl Pump {
                         continue;
                     }
                     self.worker.in_batch = true;
-                    let plan = plan(&batch, &self.worker.caches, self.worker.observer.is_some());
+                    let plan = self.worker.plan(session, &batch).await?;
                     if desired.mode == InvalidationMode::Cdc && plan.has_effects() {
                         let wait = AtGate::wait_on(&self.worker.gate, &plan.transactions, &self.worker.settings);
                         waiting = Some(AtGate { batch, plan, received_at, wait });
@@ -158,11 +161,37 @@ impl Pump {
             order = self.worker.invalidate(session, &plan, &batch.checkpoint, &stages).await?;
         }
         self.worker.advance(session, batch.checkpoint, order, watermark).await?;
-        self.source.acknowledge(&session.checkpoint).await?;
+        let checkpoint = session.checkpoint.clone();
+        self.worker.alive(session, self.source.acknowledge(&checkpoint)).await??;
         self.worker.metrics.batches_applied.increment(1);
         self.worker.in_batch = false;
         self.worker.report(session, plan, desired, stages);
         Ok(())
+    }
+}
+
+impl Worker {
+    /// Maps a batch to its effects. Mappings are the user's code, and rows may have any number of keys: the holder shows meanwhile
+    /// that it is alive, and other tasks get their turn.
+    ///
+    /// # Errors
+    /// Those of the store. A mapping that fails is part of the plan.
+    async fn plan(&mut self, session: &mut Session, batch: &Batch) -> Result<Plan> {
+        let mut planner = Planner::new(batch, self.observer.is_some());
+        let mut mapped: usize = 0;
+        for transaction in &batch.transactions {
+            planner.begin(transaction);
+            for change in &transaction.changes {
+                planner.add(transaction, change, &self.caches);
+                self.keep_alive(session).await?;
+                mapped += 1;
+                if mapped.is_multiple_of(CHANGES_PER_TURN) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            planner.end(transaction);
+        }
+        Ok(planner.finish(&self.caches))
     }
 }
 

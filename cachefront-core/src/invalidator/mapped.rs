@@ -16,14 +16,19 @@ pub(crate) struct Mapped {
     pub(crate) map: Arc<dyn KeyMap>,
     /// The id of the map.
     pub(crate) mapping: MappingId,
-    /// True if the source can deliver every change of its tables exactly. If not, the cache is not covered.
-    pub(crate) fit: bool,
+    /// Why the source cannot deliver every change of its tables exactly: the cache is not covered. `None` if it can.
+    pub(crate) unfit: Option<Error>,
 }
 
 impl Mapped {
     /// Returns the cache's name.
     pub(crate) fn cache(&self) -> &str {
         self.map.cache()
+    }
+
+    /// Returns true if the cache is covered while this invalidator holds the term.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.unfit.is_none()
     }
 }
 
@@ -78,7 +83,7 @@ impl Caches {
                 ));
             }
             if !map.table_filter().is_empty() {
-                caches.push(Mapped { map, mapping, fit: true });
+                caches.push(Mapped { map, mapping, unfit: None });
             }
         }
         if caches.is_empty() {
@@ -125,7 +130,7 @@ impl Caches {
 
     /// Returns the mappings that are covered while this invalidator holds the term.
     pub(crate) fn covered(&self) -> Vec<MappingId> {
-        let mut mappings: Vec<_> = self.0.iter().filter(|cache| cache.fit).map(|cache| cache.mapping).collect();
+        let mut mappings: Vec<_> = self.0.iter().filter(|cache| cache.is_fit()).map(|cache| cache.mapping).collect();
         mappings.sort();
         mappings.dedup();
         mappings
@@ -133,14 +138,19 @@ impl Caches {
 
     /// Returns the names of the caches that are not covered.
     pub(crate) fn unfit(&self) -> Vec<String> {
-        self.0.iter().filter(|cache| !cache.fit).map(|cache| cache.cache().to_owned()).collect()
+        self.0.iter().filter(|cache| !cache.is_fit()).map(|cache| cache.cache().to_owned()).collect()
+    }
+
+    /// Returns why the first of them is not covered; `None` if all are.
+    pub(crate) fn unfit_reason(&self) -> Option<Error> {
+        self.0.iter().find_map(|cache| cache.unfit.clone())
     }
 
     /// Compares `coverage` with the bound caches, fit or not.
     pub(crate) fn relation(&self, coverage: &Coverage) -> Relation {
         if coverage.mappings().any(|mapping| !self.0.iter().any(|cache| cache.mapping == mapping)) {
             Relation::Other
-        } else if self.0.iter().all(|cache| coverage.covers(cache.mapping) || !cache.fit) {
+        } else if self.0.iter().all(|cache| coverage.covers(cache.mapping) || !cache.is_fit()) {
             Relation::Same
         } else {
             Relation::Less
@@ -155,7 +165,7 @@ impl Caches {
 
     /// Returns the rows of the desired coverage table; the caches at the indices `fresh` get new generations.
     pub(crate) fn rows(&self, entropy: &dyn Entropy, fresh: &[usize]) -> Vec<Cover> {
-        let fit = self.0.iter().enumerate().filter(|(_, cache)| cache.fit);
+        let fit = self.0.iter().enumerate().filter(|(_, cache)| cache.is_fit());
         fit.map(|(index, cache)| Cover { covered: covered(cache, entropy), fresh: fresh.contains(&index) }).collect()
     }
 

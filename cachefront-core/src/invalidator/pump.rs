@@ -5,12 +5,14 @@
 
 use tokio::sync::watch;
 
+use crate::bus::Publisher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::invalidator::control::DesiredState;
 use crate::invalidator::retries::Retries;
 use crate::invalidator::status::CdcState;
 use crate::invalidator::worker::{Session, Worker};
 use crate::metrics::CdcMetrics;
+use crate::position::Position;
 use crate::source::{ChangeSource, Lead, TableFilter};
 use crate::store::{InvalidationMode, MetaState};
 
@@ -113,25 +115,48 @@ impl Pump {
         if !self.still_takes_term(&mut *writer, decided, lead).await? {
             return Ok(Ended::Again);
         }
-        let known = head.checkpoint.position.clone();
-        let mut session = self.begin(writer, head, desired.mode).await?;
-        if let Err(error) = self.open(&mut session).await {
+        let publisher = Publisher(self.worker.entropy.random_u128().max(1));
+        let mut session = Session::new(writer, publisher, self.worker.term, &head.origin);
+        match self.work(&mut session, &head.checkpoint.position, desired, retries).await {
+            // It waited for the gate when the shutdown was requested.
+            Err(error) if error.kind() == ErrorKind::Closed && self.worker.desired_states.borrow().shutdown => {
+                if session.holds()
+                    && let Err(error) = self.worker.resign(&mut session, desired).await
+                {
+                    tracing::debug!(error = %error.chain(), "the term cannot be left: a standby waits until it falls silent");
+                }
+                Ok(Ended::Shutdown)
+            }
+            ended => ended,
+        }
+    }
+
+    /// Takes the term, and works until an error, a shutdown or a change of the mode. `known` is the source's end before.
+    async fn work(
+        &mut self,
+        session: &mut Session,
+        known: &Position,
+        desired: DesiredState,
+        retries: &mut Retries,
+    ) -> Result<Ended> {
+        self.begin(session, desired.mode).await?;
+        if let Err(error) = self.open(session).await {
             if error.kind() != ErrorKind::Gap {
                 return Err(error);
             }
-            self.flush_after(&error, &mut session, desired).await?;
-            self.open(&mut session).await?;
+            self.flush_after(&error, session, desired).await?;
+            self.open(session).await?;
         }
-        if let Some(error) = self.worker.lost_history(&mut session, &known).await? {
-            self.flush_after(&error, &mut session, desired).await?;
-            self.open(&mut session).await?;
+        if let Some(error) = self.worker.lost_history(session, known).await? {
+            self.flush_after(&error, session, desired).await?;
+            self.open(session).await?;
         }
-        self.worker.announce(&mut session, desired).await?;
+        self.worker.announce(session, desired).await?;
         let source = self.source.describe();
         tracing::info!(%source, position = %session.checkpoint.position, mode = ?desired.mode, "the invalidator is active");
-        match self.run_loop(&mut session, desired, retries).await {
+        match self.run_loop(session, desired, retries).await {
             Err(error) if error.kind() == ErrorKind::Gap => {
-                self.flush_after(&error, &mut session, desired).await.map(|()| Ended::Flushed)
+                self.flush_after(&error, session, desired).await.map(|()| Ended::Flushed)
             }
             ended => ended,
         }
@@ -143,16 +168,7 @@ impl Pump {
     async fn open(&mut self, session: &mut Session) -> Result<()> {
         let Self { source, worker } = self;
         let (checkpoint, filter) = (session.checkpoint.clone(), worker.caches.table_filter());
-        {
-            let mut opened = std::pin::pin!(source.open(&checkpoint, &filter));
-            loop {
-                tokio::select! {
-                    biased;
-                    opened = &mut opened => break opened?,
-                    () = worker.clock.sleep(worker.settings.heartbeat) => worker.refresh_beat(session).await?,
-                }
-            }
-        }
+        worker.alive(session, source.open(&checkpoint, &filter)).await??;
         match source.origin() {
             Some(read) if *read != *session.origin => Err(Error::new(
                 ErrorKind::Gap,
@@ -222,20 +238,13 @@ impl Pump {
     async fn preflight_alive(
         &mut self,
         filter: &TableFilter,
-        mut session: Option<&mut Session>,
+        session: Option<&mut Session>,
     ) -> Result<Result<Vec<String>>> {
         let Self { source, worker } = self;
-        let mut check = std::pin::pin!(source.preflight(filter));
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut check => return Ok(outcome),
-                () = worker.clock.sleep(worker.settings.heartbeat) => {
-                    if let Some(session) = &mut session {
-                        worker.refresh_beat(session).await?;
-                    }
-                }
-            }
+        let check = source.preflight(filter);
+        match session {
+            Some(session) => worker.alive(session, check).await,
+            None => Ok(check.await),
         }
     }
 

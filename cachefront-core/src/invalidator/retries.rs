@@ -34,7 +34,9 @@ impl Retries {
 
     /// A session has failed. Returns true, once in each such time, if nothing has succeeded for `resign_after`.
     pub(super) fn failed(&mut self, now: Timestamp) -> bool {
-        let since = *self.failing_since.get_or_insert(now);
+        // From now on if the clock was set back since: else the leader would keep its place for as long as the step.
+        let since = self.failing_since.map_or(now, |since| since.min(now));
+        self.failing_since = Some(since);
         let long = now.since(since) >= self.resign_after;
         if long {
             self.failing_since = None;
@@ -63,5 +65,14 @@ mod tests {
         assert!(retries.failed(at(25)));
         assert!(!retries.failed(at(26)), "once");
         assert!(retries.failed(at(31)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_failing_leader() {
+        let mut retries = Retries::new(&CdcSettings::default());
+        assert!(!retries.failed(at(1_000)));
+        assert!(!retries.failed(at(10)), "since when it fails is not known");
+        assert!(!retries.failed(at(14)));
+        assert!(retries.failed(at(15)));
     }
 }

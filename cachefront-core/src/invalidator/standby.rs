@@ -48,20 +48,21 @@ impl Pump {
         let mut had_holder = self.worker.term > 0;
         loop {
             let state = writer.state().await?;
+            let sign_of_life = sign_of_life(&state);
+            silent = if last == Some(sign_of_life) { silent + 1 } else { 0 };
+            last = Some(sign_of_life);
             let waits = is_waited_for(&state, had_holder, silent);
-            let (sign_of_life, conflict) = match state {
+            let conflict = match state {
                 StoreState::Live(meta) | StoreState::Suspended(meta) => {
                     if silent >= SILENT_HEARTBEATS || self.takes_term(&meta, lead).await? {
                         return Ok(Ok(Some(Holder::of(&meta))));
                     }
                     had_holder = true;
-                    (Some((meta.term, meta.beat)), self.conflict_of_coverage(&meta))
+                    self.conflict_of_coverage(&meta)
                 }
-                StoreState::Mixed | StoreState::Missing if waits => (None, None),
+                StoreState::Mixed | StoreState::Missing if waits => None,
                 StoreState::Mixed | StoreState::Missing => return Ok(Ok(None)),
             };
-            silent = if sign_of_life == last { silent + 1 } else { 0 };
-            last = sign_of_life;
             self.worker.stands_by(conflict);
             if !closed {
                 let (source, namespace) = (self.source.describe(), self.worker.store.namespace());
@@ -143,6 +144,14 @@ impl Pump {
                 self.worker.caches.unknown(&meta.coverage)
             ),
         ))
+    }
+}
+
+/// Returns what every write of a holder changes; `None` without a readable meta.
+fn sign_of_life(state: &StoreState) -> Option<(u64, u32)> {
+    match state {
+        StoreState::Live(meta) | StoreState::Suspended(meta) => Some((meta.term, meta.beat)),
+        StoreState::Mixed | StoreState::Missing => None,
     }
 }
 

@@ -85,7 +85,7 @@ pub struct CdcStatus {
     pub source: String,
     /// Everything up to here is done.
     pub applied: Position,
-    /// The newest time at which everything was applied; unknown before the first.
+    /// The newest time at which everything was applied; unknown before the first, and while another invalidator is active.
     pub source_time: Timestamp,
     /// Number of row changes delivered.
     pub events_total: u64,
@@ -105,7 +105,8 @@ pub struct CdcStatus {
     /// The shortest freshness objective of the bound caches: beyond this [`lag`](Self::lag) plain reads of such a cache fall
     /// back. `None` if no bound cache has one.
     pub freshness_objective: Option<Duration>,
-    /// The last error; `None` once the invalidator runs or stands by without one.
+    /// The last error; `None` once the invalidator runs or stands by without one. While it runs and does not cover a cache, the
+    /// reason.
     pub last_error: Option<Error>,
     /// For the lag.
     clock: Arc<dyn Clock>,
@@ -139,7 +140,7 @@ impl CdcStatus {
     }
 
     /// Returns how far behind the source the store may be now, as far as this status says: it grows while the status is kept.
-    /// `None` if that is not known, as before the first heartbeat of a holder.
+    /// `None` if that is not known, as before the first heartbeat of a holder, and for a standby.
     pub fn lag(&self) -> Option<Duration> {
         self.lag_at(self.clock.now())
     }

@@ -2,6 +2,9 @@
 //!
 //! Every write compares the session's [`Expected`] with the store's meta. A conflict means that another invalidator has
 //! taken the term, or that the store failed over to an older state: the session ends, and the next one reads the state.
+//!
+//! Writes of the meta are also the holder's only sign of life. The main loop makes one with every heartbeat. A step that the loop waits
+//! for makes its own: [`Worker::keep_alive`] between the parts of a batch, [`Worker::alive`] while another server replies.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -82,10 +85,34 @@ pub(crate) struct Session {
     pub(crate) source_time: Timestamp,
     /// Number of heartbeats so far.
     pub(crate) beats: u64,
+    /// When this session last wrote the meta, which is what shows standbys that the holder is alive.
+    pub(crate) shown_at: Timestamp,
     /// What may have been sent to the store and is possibly not applied: while `checkpoint` does not cover it, the high
     /// watermark is kept above the order of `applied`, and no load of a fenced cache is kept ("Fence"). Empty without such
     /// caches.
     pub(crate) sent: Position,
+}
+
+impl Session {
+    /// The state of a session that has not taken the term yet.
+    pub(super) fn new(writer: Box<dyn StoreWriter>, publisher: Publisher, term: u64, origin: &str) -> Self {
+        Self {
+            writer,
+            publisher,
+            expected: Expected { generation: Generation::default(), term, applied_order: 0 },
+            origin: origin.into(),
+            checkpoint: Checkpoint::default(),
+            source_time: Timestamp::UNKNOWN,
+            beats: 0,
+            shown_at: Timestamp::UNKNOWN,
+            sent: Position::new(),
+        }
+    }
+
+    /// Returns true once this session has taken the term.
+    pub(super) fn holds(&self) -> bool {
+        self.expected.generation != Generation::default()
+    }
 }
 
 impl Worker {
@@ -100,7 +127,7 @@ impl Worker {
             status.applied = session.checkpoint.position.clone();
             status.source_time = session.source_time;
             status.not_covered = self.caches.unfit();
-            status.last_error = None;
+            status.last_error = self.caches.unfit_reason();
         });
         Ok(())
     }
@@ -133,21 +160,24 @@ impl Worker {
             self.flush_caches(session, plan).await?;
         }
         self.metrics.invalidations.increment(plan.keys.len() as u64);
+        self.keep_alive(session).await?;
         self.publish(session, plan, after).await?;
         record(&self.metrics, &plan.times, stages, self.clock.now());
         Ok(self.next_order)
     }
 
-    /// Removes entries in bounded commands, whatever their loads saw.
-    async fn remove_all(&self, session: &mut Session, keys: &[StoreKey]) -> Result<()> {
+    /// Removes entries in bounded commands, whatever their loads saw. The number of commands has no bound, as that of a row's keys
+    /// has none, so the holder shows in between that it is alive.
+    async fn remove_all(&mut self, session: &mut Session, keys: &[StoreKey]) -> Result<()> {
         for keys in keys.chunks(self.settings.keys_per_command_max) {
+            self.keep_alive(session).await?;
             session.writer.invalidate(keys).await?;
         }
         Ok(())
     }
 
     /// Removes the entries of a batch that are not replaced: if they are few, only those whose load has not seen the commits.
-    async fn remove(&self, session: &mut Session, changes: Vec<Invalidation>) -> Result<()> {
+    async fn remove(&mut self, session: &mut Session, changes: Vec<Invalidation>) -> Result<()> {
         if (1..=self.settings.compared_keys_max).contains(&changes.len()) {
             return session.writer.invalidate_unseen(&changes).await;
         }
@@ -156,13 +186,14 @@ impl Worker {
     }
 
     /// Replaces values in place. What is too large, or cannot be proven older, is removed.
-    async fn replace(&self, session: &mut Session, values: Vec<RowImageValue>) -> Result<()> {
+    async fn replace(&mut self, session: &mut Session, values: Vec<RowImageValue>) -> Result<()> {
         let is_large = |value: &RowImageValue| value.payload.len() > self.settings.row_image_bytes_max;
         let (large, values): (Vec<_>, Vec<_>) = values.into_iter().partition(is_large);
         let keys: Vec<StoreKey> = large.into_iter().map(|value| value.key).collect();
         let mut counts = RowImageCounts { removed: keys.len() as u64, ..RowImageCounts::default() };
         self.remove_all(session, &keys).await?;
         for values in values.chunks(self.settings.keys_per_command_max) {
+            self.keep_alive(session).await?;
             counts.add(session.writer.replace(&session.expected, values).await?);
         }
         self.metrics.row_images(&counts.by_outcome());
@@ -173,7 +204,9 @@ impl Worker {
     /// everything that was sent, so that no fence is taken from it.
     async fn raise(&mut self, session: &mut Session, applied: &Position) -> Result<()> {
         let ahead = u64::from(!applied.covers(&session.sent));
-        session.writer.raise_high_watermark(&session.expected, self.next_order + ahead).await
+        session.writer.raise_high_watermark(&session.expected, self.next_order + ahead).await?;
+        session.shown_at = self.clock.now();
+        Ok(())
     }
 
     /// Lets no load of a fenced cache be kept until everything up to the source's end is applied: a former holder may have sent
@@ -182,7 +215,7 @@ impl Worker {
         if !self.caches.are_fenced() {
             return Ok(());
         }
-        let head = self.head_of(&session.origin).await?;
+        let head = self.head_of(session).await?;
         session.sent.union(&head.checkpoint.position);
         session.writer.raise_high_watermark(&session.expected, self.next_order + 1).await
     }
@@ -192,6 +225,7 @@ impl Worker {
         let next = Generation(self.entropy.random_u128());
         session.writer.cover(&session.expected, next, rows).await?;
         session.expected.generation = next;
+        session.shown_at = self.clock.now();
         self.taken = Some(session.expected);
         Ok(())
     }
@@ -269,6 +303,7 @@ impl Worker {
     /// Writes `applied`, and then updates the session and the status.
     async fn commit(&mut self, session: &mut Session, applied: Applied) -> Result<()> {
         session.writer.commit(&session.expected, &applied).await?;
+        session.shown_at = self.clock.now();
         session.expected.applied_order = applied.order;
         session.checkpoint = applied.checkpoint;
         if applied.source_time.is_known() {
@@ -320,6 +355,43 @@ impl Worker {
         self.commit(session, Applied { order, checkpoint, source_time: Timestamp::UNKNOWN }).await
     }
 
+    /// Shows standbys that the holder is alive, if it has not done so for a heartbeat. Called between the parts of a step that may
+    /// take long. It reads the clock, and usually does nothing else.
+    ///
+    /// # Errors
+    /// `Conflict` if another invalidator has the term: the rest of the step has no effect.
+    pub(super) async fn keep_alive(&mut self, session: &mut Session) -> Result<()> {
+        let now = self.clock.now();
+        // A clock that was set back says nothing.
+        let is_due = now < session.shown_at || now.since(session.shown_at) >= self.settings.heartbeat;
+        if session.holds() && is_due { self.refresh_beat(session).await } else { Ok(()) }
+    }
+
+    /// Waits for a step that does not use the session's connection to the store, and shows meanwhile that the holder is alive.
+    ///
+    /// Every wait for a server other than the store belongs in here: what is usually a matter of milliseconds may take as long as the
+    /// timeouts of that server's client, and a standby takes the term after six heartbeats without a write.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a write of the meta may be in progress.
+    ///
+    /// # Errors
+    /// If the store fails, or another invalidator has the term.
+    pub(super) async fn alive<T>(&mut self, session: &mut Session, step: impl Future<Output = T>) -> Result<T> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut step => return Ok(done),
+                () = self.clock.sleep(self.settings.heartbeat) => {
+                    if session.holds() {
+                        self.refresh_beat(session).await?;
+                    }
+                }
+            }
+        }
+    }
+
     /// Publishes a heartbeat with the covered caches and the applied position.
     async fn publish_heartbeat(&mut self, session: &mut Session) -> Result<()> {
         let event = BusEvent::Heartbeat(self.caches.covered());
@@ -362,19 +434,19 @@ impl Worker {
     /// An outcome that says nothing about the cache, because the server did not reply.
     pub(super) fn note_fit(&mut self, index: usize, outcome: Result<()>) -> Result<()> {
         let Some(cache) = self.caches.get_mut(index) else { return Ok(()) };
-        let fit = match outcome {
-            Ok(()) => true,
+        let unfit = match outcome {
+            Ok(()) => None,
             Err(error) if error.kind() == ErrorKind::Config => {
                 tracing::error!(cache = cache.cache(), error = %error.chain(), "the source can no longer deliver this cache's changes exactly: the cache is not covered, and no value of it is cached");
                 self.status.send_modify(|status| status.last_error = Some(error.clone()));
-                false
+                Some(error)
             }
             Err(error) => return Err(error),
         };
-        if fit && !cache.fit {
+        if unfit.is_none() && !cache.is_fit() {
             tracing::info!(cache = cache.cache(), "the source can deliver this cache's changes exactly again");
         }
-        cache.fit = fit;
+        cache.unfit = unfit;
         Ok(())
     }
 
@@ -391,12 +463,13 @@ impl Worker {
         });
     }
 
-    /// Sets the status to standby; an error of an earlier session is cleared.
+    /// Sets the status to standby; an error of an earlier session is cleared. What applies to a holder only is not known any more. An
+    /// error is logged when it arises, also in an invalidator that stands by already: its holder was replaced.
     pub(super) fn stands_by(&self, error: Option<Error>) {
         self.status.send_modify(|status| {
-            let changed = status.state != CdcState::Standby;
-            status.state = CdcState::Standby;
-            if let Some(error) = error.as_ref().filter(|_| changed) {
+            let known = status.last_error.as_ref().filter(|_| status.state == CdcState::Standby).map(Error::chain);
+            (status.state, status.source_time) = (CdcState::Standby, Timestamp::UNKNOWN);
+            if let Some(error) = error.as_ref().filter(|error| known != Some(error.chain())) {
                 tracing::error!(error = %error.chain(), "this invalidator stands by, and its caches may not be covered");
             }
             status.last_error = error;

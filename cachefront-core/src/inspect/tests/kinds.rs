@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
+use crate::cache::{CacheBuilder, Tier};
 use crate::inspect::{Finding, Pass, StaleKind};
 
 fn kinds(pass: &Pass) -> Vec<(&str, StaleKind)> {
@@ -166,19 +167,28 @@ async fn an_entry_that_is_replaced_meanwhile_is_compared_again() {
 /// The row of a tag names no key: an entry that contains every change of its own key is stale because of the tag.
 #[tokio::test]
 async fn an_invalidation_of_a_tag_that_is_late_is_no_wrong_mapping() {
+    a_tag_that_is_late_is_late(None).await;
+}
+
+/// Of a value in the process-local tier it is not known what its load contained.
+#[tokio::test]
+async fn an_invalidation_of_a_tag_that_is_late_is_no_loss() {
+    a_tag_that_is_late_is_late(Some(Local::max_weight(1 << 20))).await;
+}
+
+async fn a_tag_that_is_late_is_late(local: Option<Local>) {
     let log = ScriptedSource::new("server-a");
     let table = Table { rows: Arc::default(), log: log.clone() };
     table.set(7, 0, None);
     let clock = Arc::new(TokioClock::new());
-    let cache: Cache<u64, u64> = Cache::builder("row")
+    let cache: CacheBuilder<u64, u64> = Cache::builder("row")
         .clock(Arc::<TokioClock>::clone(&clock))
         .shared(MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock)))
         .loader(table.clone())
         .tags_of(|id| vec![format!("list:{id}")])
         .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
-        .depends_on_tags("shop.product", &["list"], |row| Ok(vec![format!("list:{}", row.get::<u64>("list")?)]))
-        .build()
-        .expect("a cache");
+        .depends_on_tags("shop.product", &["list"], |row| Ok(vec![format!("list:{}", row.get::<u64>("list")?)]));
+    let cache = local.into_iter().fold(cache, |cache, local| cache.local(local)).build().expect("a cache");
     let faults = Faults::default();
     let source = LayeredSource::around(log.clone(), faults.clone());
     let cdc = Cdc::new(source).bind(&cache).clock(Arc::<TokioClock>::clone(&clock)).spawn().expect("an invalidator");
@@ -192,7 +202,8 @@ async fn an_invalidation_of_a_tag_that_is_late_is_no_wrong_mapping() {
     let mut position = Position::new();
     position.insert(&own);
     wait_until("the own change is applied", || async { cdc.status().applied.covers(&position) }).await;
-    cache.get(&7).await.expect("a value");
+    let tier = if local.is_some() { Tier::Local } else { Tier::Shared };
+    wait_until("it is cached", || async { cache.get(&7).detailed().await.expect("a value").tier == tier }).await;
     faults.hold(true);
     let image = RowImage::from_pairs([("list", Value::UInt(7))]);
     let (table_name, operation) = ("shop.product".into(), Operation::Insert);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::IntoStore;
 use crate::cache::{Cache, Local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Batch, Change, Operation, RowChange, RowImage, Value};
@@ -103,6 +104,10 @@ impl SourceLayer for Faults {
     }
 }
 
+async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await; // sleep: on the paused clock, it takes no time
+}
+
 struct World {
     table: Table,
     cache: Cache<u64, u64>,
@@ -113,6 +118,11 @@ struct World {
 
 impl World {
     async fn new(local: bool) -> Self {
+        Self::over(local, |store| store).await
+    }
+
+    /// A world whose processes reach the store through `connection`.
+    async fn over<S: IntoStore>(local: bool, connection: impl FnOnce(MemoryStore) -> S) -> Self {
         let log = ScriptedSource::new("server-a");
         let table = Table { rows: Arc::default(), log: log.clone() };
         for id in IDS {
@@ -121,7 +131,7 @@ impl World {
         let clock = Arc::new(TokioClock::new());
         let mut builder = Cache::builder("row")
             .clock(Arc::<TokioClock>::clone(&clock))
-            .shared(MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock)))
+            .shared(connection(MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock))))
             .loader(table.clone())
             .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]));
         if local {
@@ -149,6 +159,17 @@ impl World {
             .with_grace(Duration::from_millis(20))
             .with_repair(repair);
         let inspector = self.builder().settings(settings).follow(self.table.log.clone()).spawn().expect("an inspector");
+        wait_until("the log is followed", || async { inspector.report().followed.is_some() }).await;
+        inspector
+    }
+
+    /// An inspector that follows the log and compares with what `loader` returns.
+    async fn inspector_of(&self, loader: impl Loader<u64, u64>, pass_every: Duration) -> Inspector {
+        let watch = Watch::new(&self.cache).loader(loader).sample(|_| async { Ok(IDS.collect()) });
+        let settings = InspectSettings::default().with_pass_every(pass_every).with_grace(Duration::from_millis(20));
+        let inspector = Inspector::builder().watch(watch).settings(settings);
+        let inspector = inspector.clock(Arc::<TokioClock>::clone(&self.clock)).follow(self.table.log.clone());
+        let inspector = inspector.spawn().expect("an inspector");
         wait_until("the log is followed", || async { inspector.report().followed.is_some() }).await;
         inspector
     }

@@ -61,7 +61,7 @@ impl Shop {
         assert_eq!(self.covered().await, ["users"]);
     }
 
-    async fn applied(&self) {
+    pub(super) async fn applied(&self) {
         let executed = self.source.executed();
         wait_until("everything is applied", || async { self.meta().await.applied().covers(&executed) }).await;
     }
@@ -91,7 +91,7 @@ impl Process<'_> {
         caches.iter().fold(cdc, |cdc, cache| cdc.bind(cache))
     }
 
-    async fn run(&self, caches: &[&Cache<u64, u64>]) -> CdcHandle {
+    pub(super) async fn run(&self, caches: &[&Cache<u64, u64>]) -> CdcHandle {
         let cdc = self.cdc(caches).spawn().expect("spawned");
         cdc.ready().await.expect("ready");
         cdc

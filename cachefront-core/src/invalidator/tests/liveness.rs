@@ -10,17 +10,17 @@ use crate::testing::{FaultyStore, TokioClock};
 use async_trait::async_trait;
 
 /// One cache over a store whose calls can be slowed down, on tokio's clock.
-struct Scene {
-    store: Arc<FaultyStore>,
-    inner: MemoryStore,
-    source: ScriptedSource,
+pub(super) struct Scene {
+    pub(super) store: Arc<FaultyStore>,
+    pub(super) inner: MemoryStore,
+    pub(super) source: ScriptedSource,
     table: Table,
-    cache: Cache<u64, u64>,
-    clock: Arc<TokioClock>,
+    pub(super) cache: Cache<u64, u64>,
+    pub(super) clock: Arc<TokioClock>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = Arc::new(TokioClock::new());
         let inner = MemoryStore::new("t").with_clock(Arc::<TokioClock>::clone(&clock));
         let (store, table) = (Arc::new(FaultyStore::new(inner.clone())), Table::default());
@@ -35,14 +35,23 @@ impl Scene {
         Self { store, inner, source: ScriptedSource::new("server-a"), table, cache, clock }
     }
 
-    fn cdc(&self) -> Cdc {
-        Cdc::new(self.source.clone()).bind(&self.cache).clock(Arc::<TokioClock>::clone(&self.clock))
+    pub(super) fn cdc(&self) -> Cdc {
+        self.cdc_of(self.source.clone())
     }
 
-    async fn run(&self) -> CdcHandle {
+    /// An invalidator that reads the log through `source`.
+    pub(super) fn cdc_of(&self, source: impl ChangeSource) -> Cdc {
+        Cdc::new(source).bind(&self.cache).clock(Arc::<TokioClock>::clone(&self.clock))
+    }
+
+    pub(super) async fn run(&self) -> CdcHandle {
         let cdc = self.cdc().spawn().expect("spawned");
         cdc.ready().await.expect("ready");
         cdc
+    }
+
+    pub(super) async fn term(&self) -> u64 {
+        self.inner.writer().await.expect("a writer").term().await.expect("a term")
     }
 
     async fn applied(&self) -> Position {
@@ -53,7 +62,7 @@ impl Scene {
     }
 
     /// Returns the virtual time until everything committed so far is applied.
-    async fn catches_up(&self) -> Duration {
+    pub(super) async fn catches_up(&self) -> Duration {
         let (began, executed) = (tokio::time::Instant::now(), self.source.executed());
         while !self.applied().await.covers(&executed) {
             assert!(began.elapsed() < Duration::from_secs(600), "nothing is applied");
@@ -63,7 +72,7 @@ impl Scene {
     }
 }
 
-async fn pause(duration: Duration) {
+pub(super) async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await; // sleep: on the paused clock, it takes no time
 }
 
@@ -273,13 +282,11 @@ async fn a_holder_that_is_long_about_opening_the_log_is_not_replaced() {
     let scene = Scene::new();
     let first = scene.run().await;
     let slow = LayeredSource::around(scene.source.clone(), SlowOpen);
-    let second = Cdc::new(slow).bind(&scene.cache).clock(Arc::<TokioClock>::clone(&scene.clock));
-    let second = second.spawn().expect("spawned");
+    let second = scene.cdc_of(slow).spawn().expect("spawned");
     let mut states = second.watch();
     states.wait_for(|status| status.state == CdcState::Running).await.expect("it runs");
     assert_eq!(first.status().state, CdcState::Standby);
-    let term = scene.inner.writer().await.expect("a writer").term().await.expect("a term");
-    assert_eq!(term, 2, "the first one took the term back meanwhile");
+    assert_eq!(scene.term().await, 2, "the first one took the term back meanwhile");
 }
 
 /// The standby has not taken a term yet, because its gate lags behind the holder's; it was connected to the former primary,

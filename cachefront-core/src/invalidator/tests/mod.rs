@@ -1,5 +1,6 @@
 //! The invalidator over a scripted log and the in-memory store: gate, rewind, gap, takeover, switch of mode.
 
+mod beats;
 mod coverage;
 mod definitions;
 mod election;
@@ -9,6 +10,7 @@ mod handle;
 mod images;
 mod liveness;
 mod order;
+mod said;
 mod terms;
 
 use std::collections::HashMap;
