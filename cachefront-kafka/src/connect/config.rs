@@ -38,11 +38,40 @@ pub struct ConnectorConfig {
     port: u16,
     user: String,
     password: Secret,
-    requires_tls: bool,
+    tls: Tls,
     tables: Vec<String>,
     heartbeat_table: String,
     client: Vec<(String, Secret)>,
     extra: BTreeMap<String, Secret>,
+}
+
+/// How the connector speaks to the MySQL server.
+#[derive(Clone)]
+enum Tls {
+    /// Encrypted, if the server offers it.
+    Preferred,
+    /// Encrypted, by any certificate.
+    Required,
+    /// Encrypted, by a certificate with the server's name, signed by a CA of the trust store at this path.
+    Verified { path: String, password: Secret },
+}
+
+impl Tls {
+    /// Debezium's `database.ssl.mode`.
+    fn mode(&self) -> &'static str {
+        match self {
+            Self::Preferred => "preferred",
+            Self::Required => "required",
+            Self::Verified { .. } => "verify_identity",
+        }
+    }
+
+    /// The settings of the trust store, of which the second one is its password.
+    fn trust_store(&self) -> Option<[(String, String); 2]> {
+        let Self::Verified { path, password } = self else { return None };
+        let named = |name: &str, value: &str| (format!("database.ssl.truststore{name}"), value.to_owned());
+        Some([named("", path), named(".password", password.expose())])
+    }
 }
 
 impl fmt::Debug for ConnectorConfig {
@@ -74,7 +103,7 @@ impl ConnectorConfig {
             port: 3306,
             user: "root".to_owned(),
             password: Secret::new(""),
-            requires_tls: false,
+            tls: Tls::Preferred,
             tables: Vec::new(),
             heartbeat_table: "cachefront_heartbeat".to_owned(),
             client: Vec::new(),
@@ -95,9 +124,18 @@ impl ConnectorConfig {
         self
     }
 
-    /// Requires TLS to the MySQL server. Default: `false`, which uses TLS if the server offers it.
+    /// Requires TLS to the MySQL server. **The certificate is not checked**, so an attacker between the two can pose as the server;
+    /// see [`verify_tls`](Self::verify_tls). Default: `false`, which uses TLS if the server offers it.
     pub fn require_tls(mut self, required: bool) -> Self {
-        self.requires_tls = required;
+        self.tls = if required { Tls::Required } else { Tls::Preferred };
+        self
+    }
+
+    /// Requires TLS to the MySQL server, and that its certificate names the host and is signed by a CA of this trust store: a JKS
+    /// file at `path` on each host that runs a worker (`keytool -importcert -file ca.pem -keystore ca.jks`), and its password.
+    /// Default: see [`require_tls`](Self::require_tls), of which the last call counts.
+    pub fn verify_tls(mut self, path: impl Into<String>, password: impl Into<String>) -> Self {
+        self.tls = Tls::Verified { path: path.into(), password: Secret::new(password) };
         self
     }
 
@@ -133,6 +171,10 @@ impl ConnectorConfig {
     /// Returns a redactor for the secrets of this configuration.
     pub fn redactor(&self) -> Redactor {
         let redactor = Redactor::new().with_secret(self.password.expose());
+        let redactor = match &self.tls {
+            Tls::Verified { password, .. } => redactor.with_secret(password.expose()),
+            Tls::Preferred | Tls::Required => redactor,
+        };
         self.client.iter().fold(redactor, |redactor, (_, value)| redactor.with_client_setting(value.expose()))
     }
 
@@ -149,7 +191,7 @@ impl ConnectorConfig {
             ("{mysql_port}", self.port.to_string()),
             ("{mysql_user}", self.user.clone()),
             ("{mysql_password}", self.password.expose().to_owned()),
-            ("{mysql_ssl_mode}", if self.requires_tls { "required" } else { "preferred" }.to_owned()),
+            ("{mysql_ssl_mode}", self.tls.mode().to_owned()),
             ("{server_id}", server_id(&self.prefix).to_string()),
             ("{prefix}", self.prefix.clone()),
             ("{database}", literal(database)),
@@ -160,7 +202,8 @@ impl ConnectorConfig {
         let template: BTreeMap<String, String> = serde_json::from_str(TEMPLATE).expect("a test parses the template");
         let filled = template.into_iter().map(|(name, text)| (name, fill(&text, &values)));
         let extra = self.extra.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
-        filled.chain(self.history_client()).chain(extra).collect()
+        let trust_store = self.tls.trust_store().into_iter().flatten();
+        filled.chain(trust_store).chain(self.history_client()).chain(extra).collect()
     }
 
     /// Returns the settings of the schema history's producer and consumer.
@@ -246,6 +289,19 @@ mod tests {
         assert_eq!(settings["schema.history.internal.kafka.bootstrap.servers"], "kafka:9092");
         assert_eq!(settings["topic.prefix"], "cachefront-shop");
         assert_eq!(config("shop").require_tls(true).settings()["database.ssl.mode"], "required");
+    }
+
+    #[test]
+    fn with_a_trust_store_the_servers_certificate_and_name_are_checked() {
+        let config = config("shop").require_tls(true).verify_tls("/etc/connect/ca.jks", "stored");
+        let settings = config.settings();
+        assert_eq!(settings["database.ssl.mode"], "verify_identity");
+        assert_eq!(settings["database.ssl.truststore"], "/etc/connect/ca.jks");
+        assert_eq!(settings["database.ssl.truststore.password"], "stored");
+        assert_eq!(config.redactor().redact("keystore: stored"), "keystore: ***");
+        let last = config.require_tls(true).settings();
+        assert_eq!(last["database.ssl.mode"], "required", "the last call counts");
+        assert!(!last.contains_key("database.ssl.truststore"), "{last:?}");
     }
 
     #[test]
