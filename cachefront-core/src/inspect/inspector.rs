@@ -201,7 +201,7 @@ impl Inspector {
         self.owner.state.summary()
     }
 
-    /// Stops to follow the log, and to check entries, until [`resume`](Self::resume). [`pass`](Self::pass) can still be called.
+    /// Stops following the log and checking entries until [`resume`](Self::resume). [`pass`](Self::pass) can still be called.
     pub fn pause(&self) {
         self.set_active(false);
     }
