@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_run_of_all_tests_without_the_guides_programs_fails() {
-        let line = "test src/../docs/guide.md - guide (line 75) ... ok";
+        let line = "test src/lib.rs - guide (line 75) - compile ... ok";
         let end = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
         for (compiled, failed) in [(0, 1), (24, 1), (25, 0)] {
             let mut lines = vec![line; compiled];
