@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `GET /users/{id}`, `GET /users/{id}/orders` | a value; with the header `x-consistency-token` of a write it contains that write |
 //! | `PUT /users/{id}` with a name | the header `x-consistency-token` |
-//! | `GET /readyz` | 200 once the invalidator runs or stands by |
+//! | `GET /readyz` | 200 once the invalidator has run or stood by, also while a server is away: reads are served then, too |
+//! | `GET /status` | what the invalidator does, for people and alerts |
 //!
 //! `CACHEFRONT_MYSQL_URL` (with a database), `CACHEFRONT_REDIS_URL` and `EXAMPLE_ADDR` name the servers.
 
@@ -14,12 +15,15 @@
 #[path = "wiring/mod.rs"]
 mod wiring;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use cachefront::binlog::{BinlogSource, own_commit_token, read_position};
-use cachefront::{BoxError, Cache, Cdc, CdcHandle, CdcState, ErrorKind, LoadCx, Loader, Position};
+use cachefront::{BoxError, Cache, Cdc, CdcHandle, CdcStatus, ErrorKind, LoadCx, Loader, Position};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Pool, params};
 use wiring::{Outcome, cache, database_of, prepare, setting};
@@ -31,6 +35,9 @@ struct App {
     names: Cache<u64, String>,
     orders: Cache<u64, Vec<u64>>,
     cdc: CdcHandle,
+    /// Set once, and never unset: an outage of MySQL or Redis reaches all processes alike, and each of them still serves what it
+    /// can. Taking all of them out of the load balancer would help no client.
+    is_ready: Arc<AtomicBool>,
 }
 
 /// A client that has written nothing brings no token: its reads are plain ones.
@@ -41,9 +48,13 @@ fn token(headers: &HeaderMap) -> Result<Option<Position>, StatusCode> {
 
 fn status(error: &cachefront::Error) -> StatusCode {
     match error.kind() {
-        ErrorKind::Unproven | ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Load | ErrorKind::Closed => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        // The client may try again: the database lags, is slow or away, or this process shuts down.
+        ErrorKind::Unproven
+        | ErrorKind::Overloaded
+        | ErrorKind::Timeout
+        | ErrorKind::Load
+        | ErrorKind::Unavailable
+        | ErrorKind::Closed => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -91,9 +102,21 @@ impl Loader<u64, Vec<u64>> for OrdersOfUser {
 }
 
 async fn ready(State(app): State<App>) -> StatusCode {
-    match app.cdc.status().state {
-        CdcState::Running | CdcState::Standby => StatusCode::OK,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
+    if app.is_ready.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn invalidator(State(app): State<App>) -> Json<CdcStatus> {
+    Json(app.cdc.status())
+}
+
+/// Reports the service ready once its invalidator is. Returns only if the set-up has a mistake, which the error explains.
+async fn mistake(cdc: &CdcHandle, is_ready: &AtomicBool) -> cachefront::Error {
+    match cdc.ready().await {
+        Ok(_) => {
+            is_ready.store(true, Ordering::Relaxed);
+            std::future::pending().await
+        }
+        Err(error) => error,
     }
 }
 
@@ -112,16 +135,22 @@ async fn main() -> Outcome {
         .depends_on_columns(&format!("{database}.example_orders"), &["user_id"], |row| Ok(vec![row.get("user_id")?]))
         .build()?;
     let cdc = Cdc::new(BinlogSource::connect(&url).await?).bind(&names).bind(&orders).spawn()?;
-    let app = App { pool, names: names.clone(), orders: orders.clone(), cdc: cdc.clone() };
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let app =
+        App { pool, names: names.clone(), orders: orders.clone(), cdc: cdc.clone(), is_ready: Arc::clone(&is_ready) };
     let routes = Router::new()
         .route("/users/{id}", get(name).put(rename))
         .route("/users/{id}/orders", get(self::orders))
         .route("/readyz", get(ready))
+        .route("/status", get(invalidator))
         .with_state(app);
     let listener = tokio::net::TcpListener::bind(setting("EXAMPLE_ADDR", "127.0.0.1:8080")).await?;
     println!("listening on {}", listener.local_addr()?);
     let signal = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-    axum::serve(listener, routes).with_graceful_shutdown(signal).await?;
+    tokio::select! {
+        served = axum::serve(listener, routes).with_graceful_shutdown(signal).into_future() => served?,
+        error = mistake(&cdc, &is_ready) => return Err(error.into()),
+    }
     // Loads in progress are stored for other processes; then another invalidator takes over at once.
     let _ = (names.shutdown().await, orders.shutdown().await);
     cdc.shutdown().await;

@@ -2,7 +2,8 @@
 //!
 //! Besides `CACHEFRONT_MYSQL_URL` (with a database) and `CACHEFRONT_REDIS_URL`, `CACHEFRONT_KAFKA_BROKERS` names Kafka
 //! and `CACHEFRONT_TOPIC_PREFIX` the connector's `topic.prefix`. `docs/connector.md` describes the connector's
-//! settings.
+//! settings. Its connector must capture `<database>.example_users` (the simulator's captures other tables), and the table
+//! `<database>.cachefront_heartbeat`: until then nothing says how far the changes have come, and the program waits.
 
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 

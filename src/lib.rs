@@ -8,7 +8,7 @@
 //! | keys | [`CacheKey`], [`cache_key!`] |
 //! | loads | [`Loader`], [`LoadCx`], [`loader_fn`] |
 //! | the invalidator | [`Cdc`], [`CdcHandle`], [`CdcStatus`], [`CdcObserver`] |
-//! | whether it works: cache against database, and how soon | [`Inspector`], [`inspect`] |
+//! | verification: compares the cache with the database and measures convergence | [`Inspector`], [`inspect`] |
 //! | tokens | [`Position`], [`IntoToken`] |
 //! | every tunable number, every metric | [`settings`], [`metrics`] |
 //! | adapters of your own | [`store`], [`source`], [`bus`], [`gate`], [`codec`], [`keymap`] |
@@ -79,3 +79,9 @@ pub use cachefront_redis as redis;
 #[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "json", feature = "testing"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
+
+/// The same of the other pages that have any.
+#[cfg(all(doctest, feature = "redis", feature = "binlog", feature = "json"))]
+#[doc = include_str!("../docs/guarantees.md")]
+#[doc = include_str!("../docs/migration.md")]
+mod pages {}

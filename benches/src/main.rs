@@ -80,11 +80,14 @@ fn main() -> std::io::Result<()> {
         runtime.block_on(herd::run(url, namespace));
         return Ok(());
     }
-    let former = arguments.against.as_deref().map(former).transpose()?;
+    let former = arguments.against.as_deref().map(|path| former(path, arguments.quick)).transpose()?;
     if let Some(keys) = arguments.scale {
         return publish(&runtime.block_on(scale::measure(keys)), arguments.out.as_deref());
     }
     let ratios = runtime.block_on(measure(arguments.plan(), arguments.only.as_deref()));
+    if ratios.is_empty() {
+        return Err(std::io::Error::other("nothing was measured: no measurement has such a name"));
+    }
     publish(&report(&ratios, arguments.quick), arguments.out.as_deref())?;
     match former {
         Some(former) => runtime.block_on(hold(&ratios, &former, arguments.plan())),
@@ -102,21 +105,29 @@ fn publish(report: &Value, out: Option<&Path>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads the report of a former run.
-fn former(path: &Path) -> std::io::Result<Value> {
+/// Reads the report of a former run with the same amounts of work.
+fn former(path: &Path, quick: bool) -> std::io::Result<Value> {
     let named = |cause: &dyn std::fmt::Display| std::io::Error::other(format!("{}: {cause}", path.display()));
     let text = fs::read_to_string(path).map_err(|cause| named(&cause))?;
-    serde_json::from_str(&text).map_err(|cause| named(&cause))
+    let report = serde_json::from_str(&text).map_err(|cause| named(&cause))?;
+    against::is_report(&report, quick).map_err(|cause| named(&cause))?;
+    Ok(report)
 }
 
 /// Measures what is worse than before once more: a machine that was busy for a moment is no slower program.
 ///
 /// # Errors
-/// If it is worse again.
+/// If it is worse again, or if nothing was compared.
 async fn hold(ratios: &[Ratio], former: &Value, plan: Plan) -> std::io::Result<()> {
+    if !against::has_common(ratios, former) {
+        return Err(std::io::Error::other("the former report has none of the ratios that were measured"));
+    }
     let mut still = Vec::new();
     for once in against::fallen(ratios, former) {
         let again = measure(plan, Some(once.name)).await;
+        if !again.iter().any(|ratio| ratio.name() == once.name) {
+            still.push(format!("{}: it could not be measured again", once.name));
+        }
         let again = against::fallen(&again, former).into_iter().find(|again| again.name == once.name);
         still.extend(again.map(|again| {
             let Fallen { name, before, now } = again;

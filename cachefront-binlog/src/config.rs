@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 /// Timeouts and limits of a [`BinlogSource`](crate::BinlogSource).
 ///
-/// The struct is open for new fields: start from the default and set what differs. Durations are deserialized as those of
-/// [`CdcSettings`](cachefront_core::CdcSettings).
+/// `#[non_exhaustive]`: start from `default()` and override fields. A file of settings has the form that
+/// [`settings`](cachefront_core::settings) describes.
 ///
 /// ```
 /// use std::time::Duration;

@@ -7,19 +7,20 @@
 //! | `mysql://user:password@host:3306/` | one server; special characters are percent-encoded |
 //! | `host:3306,host:3306` | several servers, of which the first one that takes writes is used |
 //! | `?require_ssl=true` | TLS with a verified certificate |
-//! | `?verify_ca=false` | TLS without a check of the certificate; the preflight warns |
-//! | `?verify_identity=false`, `?built_in_roots=false` | TLS without a check of the name; without the public CAs |
-//! | `?tcp_keepalive=60000`, `?tcp_nodelay=false` | options of the sockets; milliseconds of silence before TCP asks for a sign of life |
+//! | `?verify_ca=false` | TLS without a check of the certificate; the preflight and the gate warn |
+//! | `?built_in_roots=false` | TLS without the public CAs |
+//! | `?verify_identity=false` | no effect: the name is always checked, and `tls_server_name` sets another one |
+//! | `?tcp_keepalive=60000`, `?tcp_nodelay=false` | options of the sockets; milliseconds of silence before TCP sends a keep-alive probe |
 //! | `?socket=/run/mysqld.sock`, `?compression=fast` | a socket of the file system, without TLS; compressed packets |
-//! | `?enable_cleartext_plugin=true` | the server may ask for the password in clear |
+//! | `?enable_cleartext_plugin=true` | the server may ask for the password in clear; without TLS the preflight and the gate warn |
 //! | `?max_allowed_packet=…` | refused: `event_bytes_max` is the setting |
 //! | `?secure_auth=false` | no effect: a weak hash of the password is never sent |
 //! | `?pool_min=…`, `?prefer_socket=…` and others | no effect: they are of pools, writes, prepared statements and idle sessions |
 //! | path | a database, which is ignored: the source reads all |
 //!
 //! With several hosts the one that was used last is tried first, and `@@GLOBAL.read_only` decides
-//! whether it is a primary. So a failover costs one failed connection. An address that is misconfigured is passed over like one
-//! that cannot be reached, with a warning.
+//! whether it is a primary. So a failover costs one failed connection. An address that is misconfigured is skipped like one that
+//! cannot be reached, with a warning.
 
 use std::fmt;
 use std::future::Future;
@@ -39,7 +40,7 @@ use crate::wire::{self, DriverResult, LogConn};
 /// Whether the server takes no writes, as 0 or 1. The variable is a number, on MariaDB 12 and later one of several words.
 pub(crate) const READ_ONLY: &str = "CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF')";
 
-/// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
+/// How long a connection may be silent before TCP sends a keep-alive probe, in seconds: what Linux accepts.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
 
 /// TLS settings in addition to those of the URL.
@@ -155,9 +156,19 @@ impl Server {
         self.query_timeout
     }
 
-    /// Returns true if TLS is on but the URL disables the check of the server's certificate.
-    pub(crate) fn skips_verification(&self) -> bool {
-        self.opts.iter().any(|opts| opts.ssl_opts().is_some_and(SslOpts::accept_invalid_certs))
+    /// Returns what the URL turns off of the connection's protection: its option, and what follows from it.
+    pub(crate) fn unprotected(&self) -> Vec<(&'static str, &'static str)> {
+        let mut options = Vec::new();
+        if self.opts.iter().filter_map(Opts::ssl_opts).any(SslOpts::accept_invalid_certs) {
+            let why =
+                "the server's certificate is not checked, so an attacker on the network can read and change everything";
+            options.push(("verify_ca=false", why));
+        }
+        if self.opts.iter().any(|opts| opts.enable_cleartext_plugin() && opts.ssl_opts().is_none()) {
+            let why = "there is no TLS, so an attacker on the network can ask for the password and get it in clear";
+            options.push(("enable_cleartext_plugin=true", why));
+        }
+        options
     }
 
     /// Closes a connection gracefully. A failure does not matter: no reply is outstanding.
@@ -318,7 +329,8 @@ fn ssl_opts(from_url: Option<&SslOpts>, tls: &Tls) -> Option<SslOpts> {
     if from_url.is_none() && tls.ca.is_none() && tls.server_name.is_none() && tls.client.is_none() {
         return None;
     }
-    let mut ssl = from_url.cloned().unwrap_or_default();
+    // The name is always checked, on all connections: `tls_server_name` sets another one.
+    let mut ssl = from_url.cloned().unwrap_or_default().with_danger_skip_domain_validation(false);
     if let Some(ca) = &tls.ca {
         // Only the given CA is trusted: a public CA must not be able to certify a private database.
         ssl = ssl.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
@@ -382,7 +394,6 @@ mod tests {
             "enable_cleartext_plugin=true",
             "require_ssl=true",
             "require_ssl=true&verify_ca=false",
-            "require_ssl=true&verify_identity=false",
             "require_ssl=true&built_in_roots=false",
         ] {
             let with = opts(&format!("?{option}")).expect(option);
@@ -425,7 +436,22 @@ mod tests {
                 "{option}"
             );
         }
+        let with = opts("?require_ssl=true&verify_identity=false").expect("without effect");
+        assert!(with.ssl_opts().is_some_and(|ssl| !ssl.skip_domain_validation() && !ssl.accept_invalid_certs()));
         opts("?tcp_keepalives=1").expect_err("no option of the driver");
+    }
+
+    #[test]
+    fn what_an_option_of_the_url_turns_off_is_named() {
+        let named = |options: &str| {
+            let server = server(&format!("mysql://repl@db-1,db-2/{options}")).expect("a server");
+            server.unprotected().into_iter().map(|(option, _)| option).collect::<Vec<_>>()
+        };
+        for options in ["", "?require_ssl=true", "?require_ssl=true&enable_cleartext_plugin=true"] {
+            assert!(named(options).is_empty(), "{options}");
+        }
+        assert_eq!(named("?require_ssl=true&verify_ca=false"), ["verify_ca=false"]);
+        assert_eq!(named("?enable_cleartext_plugin=true"), ["enable_cleartext_plugin=true"]);
     }
 
     #[test]
@@ -449,7 +475,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_misconfigured_is_passed_over() {
+    async fn an_address_that_is_misconfigured_is_skipped() {
         let refusing = Scripted::refuse(1130, "Host '10.0.0.1' is not allowed to connect to this MySQL server").await;
         let working = Scripted::serve(Vec::new()).await;
         let list = |addresses: &[&str]| format!("mysql://repl@{}/", addresses.join(","));

@@ -50,7 +50,8 @@ pub struct MySqlGate {
 }
 
 impl MySqlGate {
-    /// Connects to the server that loaders read. The user needs no privileges on MySQL.
+    /// Connects to the server that loaders read. The user needs no privileges on MySQL. An option of the URL that turns the check
+    /// of the server's certificate off is logged as a warning.
     ///
     /// # Cancel safety
     /// Cancel safe.
@@ -77,6 +78,9 @@ impl MySqlGate {
     /// # Errors
     /// `Config` if the server has no GTIDs, or on MariaDB if its log cannot be read.
     async fn checked(server: Server) -> Result<Self> {
+        for (option, why) in server.unprotected() {
+            tracing::warn!(server = server.address(), "the URL of the gate's server says {option}: {why}");
+        }
         let gate = Self::on(server);
         let limit = gate.link.server().query_timeout();
         let mut lent = gate.link.lend().await?;

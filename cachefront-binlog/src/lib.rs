@@ -63,7 +63,7 @@
 //! `?require_ssl=true` in the URL turns on TLS with a verified certificate; [`BinlogSourceBuilder::tls_ca_file`] sets the CA.
 //! The server's *name* is verified too: the certificate must have the host of the URL (or
 //! [`BinlogSourceBuilder::tls_server_name`]) as a subject alternative name. The certificate that MySQL generates by itself has
-//! none and is refused: give the server one that has.
+//! none and is refused: give the server one that has. `?verify_ca=false` turns these checks off; the preflight warns of it.
 //!
 //! # How far it reads ahead, and what it may take
 //! A background task decodes the log into a queue of [`BinlogSettings::buffer_bytes_max`] (16 MiB).

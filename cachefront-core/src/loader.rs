@@ -233,7 +233,7 @@ pub trait Loader<K, V>: Send + Sync + 'static {
 /// is safe after a change of primary. With MySQL, read both on the connection of the load, before the row:
 ///
 /// ```
-/// use cachefront::{LoadCx, Loader, Position};
+/// use cachefront::{BoxError, LoadCx, Loader, Position};
 ///
 /// # struct Connection;
 /// # impl Connection {
@@ -244,15 +244,13 @@ pub trait Loader<K, V>: Send + Sync + 'static {
 /// struct Names(Connection);
 ///
 /// impl Loader<u64, String> for Names {
-///     type Error = std::io::Error;
+///     type Error = BoxError;
 ///
 ///     async fn load(&self, id: &u64, cx: &LoadCx) -> Result<Option<String>, Self::Error> {
 ///         let executed = self.0.executed().await?; // SELECT @@GLOBAL.gtid_executed
-///         if let Ok(executed) = Position::parse_stored(&executed) {
-///             cx.position(executed);
-///         }
+///         cx.position(Position::parse_stored(&executed)?);
 ///         cx.origin(&self.0.server().await?); // SELECT @@GLOBAL.server_uuid
-///         self.0.name_of(*id).await
+///         Ok(self.0.name_of(*id).await?)
 ///     }
 /// }
 /// ```

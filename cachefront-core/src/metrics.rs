@@ -1,43 +1,44 @@
 //! Every metric: its name, labels and meaning. Names never change within a major version.
 //!
-//! Install a recorder before caches and invalidators are built: they create their handles once.
+//! Values of labels that are words are in the table; more may be added. Install a recorder before caches and invalidators are
+//! built: they create their handles once.
 //!
 //! | metric | kind | labels | meaning |
 //! |---|---|---|---|
-//! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads, by the tier of the value |
+//! | `cachefront_reads_total` | counter | `cache`, `outcome` | reads: `local` and `shared` are hits of these tiers; the others are loaded, because the value was not cached (`miss`), does not prove the level (`unproven`), is older than the freshness objective allows (`outdated`), or has a tag that was invalidated (`tag_invalidated`), or because the caller or the mode asked for it (`bypass`); `stale` was served although its load failed |
 //! | `cachefront_shadow_total` | counter | `cache`, `outcome` | reads in shadow mode, by how the cached value compares with the database's: `equal`, `different`, `absent`, `changed` meanwhile |
 //! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
-//! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database |
+//! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database: a `value`, a row that is `absent`, a value that is `unchanged` since it was cached, `failed` |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
-//! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store, by outcome |
-//! | `cachefront_store_errors_total` | counter | `cache`, `operation` | failed store operations; reads used the database |
-//! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared because messages may have been lost |
+//! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store: `stored`, or refused: `lease_broken` by an invalidation, `generation_changed` by a flush, `no_meta`, read from `other_server`, `behind_fence` or with `no_fence`, not converted by its `codec`, `too_large`, or too many or empty `tags` |
+//! | `cachefront_store_errors_total` | counter | `cache`, `operation` | failed store operations, by the same words as `cachefront_store_seconds`; reads used the database |
+//! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared because messages may have been lost: the `connection` broke, a number is missing (`gap`), another `publisher` writes, `silence`, the cache is `not_covered`, the bus is `closed` |
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
 //! | `cachefront_lagging` | gauge | `cache` | 1 while plain reads fall back because the freshness objective is not met |
 //! | `cachefront_store_up` | gauge | `cache` | 0 after a store operation failed, 1 until then and after one succeeded |
 //! | `cachefront_breaker_open` | gauge | `cache`, `breaker` | 1 while a circuit breaker refuses calls: `store` for those of the store, `load` for loads |
 //! | `cachefront_breaker_openings_total` | counter | `cache`, `breaker` | times a closed circuit breaker has opened |
-//! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter) |
+//! | `cachefront_store_seconds` | histogram | `operation` | time of an operation of a store with a [`StoreMeter`](crate::store::StoreMeter); the words are those of [`Operation`](crate::store::Operation): `get`, `lease`, `fill`, .. |
 //! | `cachefront_events_total` | counter | | row changes delivered by the source |
 //! | `cachefront_invalidations_total` | counter | | keys invalidated in the store |
 //! | `cachefront_row_images_total` | counter | `outcome` | values of changed rows, by what became of the entry: `replaced`, `kept` (it had been loaded after the commit), `removed`, `absent` |
-//! | `cachefront_batches_total` | counter | `outcome` | batches applied, or interrupted and repeated |
-//! | `cachefront_flushes_total` | counter | `reason` | flushes, of all caches or of one |
+//! | `cachefront_batches_total` | counter | `outcome` | batches `applied`, or interrupted and `repeated` |
+//! | `cachefront_flushes_total` | counter | `reason` | flushes: of all caches because the store has `no_meta`, the log has a `gap` or is of `another_server`, the `mode` was changed, the shards of the store differ (`mixed_shards`), or its position cannot be read (`unreadable_checkpoint`); of one cache because a `table` changed as a whole or a row has no `mapping` to keys |
 //! | `cachefront_rewinds_total` | counter | | times the store had lost applied invalidations, which were repeated |
 //! | `cachefront_gate_seconds` | histogram | | how long a batch waited until its commits were visible |
 //! | `cachefront_invalidation_lag_seconds` | histogram | | time from a commit to the invalidation of its keys |
-//! | `cachefront_stage_seconds` | histogram | `stage` | latency of a change in one stage |
+//! | `cachefront_stage_seconds` | histogram | `stage` | latency of a change in one stage: `capture`, `queue`, `read`, `apply` |
 //! | `cachefront_bus_seconds` | histogram | `cache` | time from the publication of an invalidation to its effect in a process |
 //! | `cachefront_watermark_age_seconds` | gauge | | age of the newest moment at which everything was applied |
-//! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator |
+//! | `cachefront_source_errors_total` | counter | `kind` | failures of source, gate or store in the invalidator, by [`ErrorKind`](crate::ErrorKind): `config`, `unavailable`, `timeout`, `gap`, `corrupt`, `conflict`, `closed` |
 //! | `cachefront_consistency_healthy` | gauge | | 1 if the inspector's last pass found no stale entry, 0 if it did, NaN if it failed |
 //! | `cachefront_stale_entries` | gauge | | entries that differed from their rows at the last pass |
 //! | `cachefront_stale_entries_by_kind` | gauge | `kind` | the same: `aging`, `late`, `lost`, `mapping` |
 //! | `cachefront_inspector_known` | gauge | | 1 if the inspector's last pass succeeded, else 0, and the other gauges are NaN |
 //! | `cachefront_inspector_entries` | gauge | | entries that the last pass compared |
-//! | `cachefront_inspector_findings_total` | counter | `cache`, `kind` | entries that are stale and that no invalidation will remove |
+//! | `cachefront_inspector_findings_total` | counter | `cache`, `kind` | entries that are stale and that no invalidation will remove: `lost`, `mapping` |
 //! | `cachefront_inspector_repairs_total` | counter | `cache` | entries that the inspector removed |
-//! | `cachefront_convergence_checks_total` | counter | `within`, `outcome` | changed keys that were checked so long after the commit |
+//! | `cachefront_convergence_checks_total` | counter | `within`, `outcome` | consistency checks of changed keys, by time since the commit (`50ms`, `1s`, `5s`, `5min`): `consistent`, `inconsistent`, `superseded` by a newer change, `undecided` |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -332,7 +333,7 @@ impl InspectMetrics {
         describe_gauge!(INSPECTOR_ENTRIES, "Entries that the inspector's last pass compared");
         describe_counter!(INSPECTOR_FINDINGS_TOTAL, "Entries that are stale and that no invalidation will remove");
         describe_counter!(INSPECTOR_REPAIRS_TOTAL, "Entries that the inspector removed");
-        describe_counter!(CONVERGENCE_CHECKS_TOTAL, "Changed keys that were checked so long after the commit");
+        describe_counter!(CONVERGENCE_CHECKS_TOTAL, "Consistency checks of changed keys, by time since the commit");
         Self
     }
 

@@ -8,7 +8,25 @@
 //! * clocks without NTP: raise `clock_skew`, or `max_staleness` claims too much;
 //! * bursts of writes to few keys: raise `batch_linger`, so that a batch has more of them and fewer round trips.
 //!
-//! The structs deserialize with serde; unknown fields are errors, missing ones have their defaults.
+//! The structs implement serde's traits, for a file of settings: an unknown field is an error, a missing one has its default. A
+//! duration is `{"secs": 1, "nanos": 500000000}`, and [`OnLag`] is `"bypass"`, `"serve"` or `{"shorten_ttl": {"secs": 10, "nanos":
+//! 0}}`:
+//!
+//! ```
+//! use std::time::Duration;
+//! use cachefront::{CacheSettings, OnLag};
+//!
+//! let settings: CacheSettings = serde_json::from_str(
+//!     r#"{
+//!         "load_timeout": {"secs": 2, "nanos": 0},
+//!         "on_lag": {"shorten_ttl": {"secs": 5, "nanos": 0}},
+//!         "load_breaker": {"enabled": true}
+//!     }"#,
+//! )?;
+//! assert_eq!(settings.load_timeout, Duration::from_secs(2));
+//! assert_eq!(settings.on_lag, OnLag::ShortenTtl(Duration::from_secs(5)));
+//! # Ok::<(), serde_json::Error>(())
+//! ```
 
 use std::time::Duration;
 
@@ -40,6 +58,8 @@ macro_rules! settings_setters {
 mod breaker;
 mod checks;
 mod inspect;
+
+use breaker::LoadBreaker;
 
 pub use breaker::BreakerSettings;
 pub use inspect::InspectSettings;
@@ -73,8 +93,8 @@ pub enum OnLag {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CacheSettings {
-    /// How long a lease is valid. Longer than almost every load: after it expires, another process loads too.
-    /// Default: 3 s.
+    /// How long a lease is valid. It should exceed the duration of almost every load: after it expires, another process may
+    /// load the same key. Default: 3 s.
     pub lease: Duration,
     /// How long a reader waits for a load in another process before it loads by itself. Default: 3 s, as the lease.
     pub lease_wait: Duration,
@@ -84,7 +104,7 @@ pub struct CacheSettings {
     /// The maximum of this pause. Default: 25 ms: a tenth of what a person notices.
     pub lease_poll_max: Duration,
     /// How long such a reader waits at most before it asks again, where the store tells it that the load has ended.
-    /// Default: 250 ms, for the case that the store does not.
+    /// Default: 250 ms, in case the notification is lost.
     pub lease_push_max: Duration,
     /// Maximum number of concurrent loads, so that an outage of the store cannot stampede the database. Default: 64.
     pub loads_max: usize,
@@ -100,7 +120,9 @@ pub struct CacheSettings {
     pub load_linger: Duration,
     /// Maximum number of keys of one load that was merged in this way; a load of as many does not wait. Default: 100.
     pub load_batch_max: usize,
-    /// When loads are refused because the database fails or is slow. Default: never; see [`BreakerSettings::of_loads`].
+    /// When loads are refused because the database fails or is slow. Default: [`BreakerSettings::of_loads`], which is off: only
+    /// [`enabled`](BreakerSettings::enabled) turns it on, not another field alone.
+    #[serde(deserialize_with = "LoadBreaker::deserialize")]
     pub load_breaker: BreakerSettings,
     /// When reads go to the database at once because the store fails or is slow. Invalidations never do. Default: on; see
     /// [`BreakerSettings::of_store`].
@@ -139,7 +161,7 @@ pub struct CacheSettings {
     /// Maximum size of an encoded value in bytes, before compression: a larger one is returned and not cached, and no entry is
     /// inflated to more. Default: 1 MiB: a server that moves larger values delays all others.
     pub value_bytes_max: usize,
-    /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, which NTP easily
+    /// Maximum difference between the clocks of processes, added to every staleness bound. Default: 50 ms, well within what NTP
     /// achieves.
     pub clock_skew: Duration,
     /// Number of slots that count the invalidations of the process-local tier (a power of two, at most 1,048,576). Two
@@ -347,7 +369,9 @@ pub struct CdcSettings {
     /// Default: 64 KiB, so that a script that compares and stores it delays no reader.
     pub row_image_bytes_max: usize,
     /// Period of heartbeats, which move the watermark and show on the bus that the invalidator is alive. All invalidators of
-    /// a namespace must have the same: one with a shorter period takes a holder with a much longer one for dead. Default: 250 ms.
+    /// a namespace must have the same: one with a shorter period takes a holder with a much longer one for dead. Five heartbeats
+    /// must be longer than the store's wait for replicas (`wait_timeout` of Redis), or the invalidator does not start.
+    /// Default: 250 ms.
     pub heartbeat: Duration,
     /// Timeout of one wait at the visibility gate; after it the gate is tried again. Default: 1 s.
     pub gate_timeout: Duration,
@@ -421,3 +445,6 @@ impl CdcSettings {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests;

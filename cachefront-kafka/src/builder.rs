@@ -130,9 +130,10 @@ impl KafkaSourceBuilder {
 
     /// Sets a [configuration property of librdkafka], for example for TLS and SASL: `security.protocol`, `ssl.ca.location`,
     /// `sasl.mechanisms`, `sasl.username`, `sasl.password`. Values do not appear in `Debug` output, logs or errors.
-    /// Those that the detection of gaps rests on are refused by [`build`](Self::build): `auto.offset.reset`,
+    /// Properties that gap detection depends on are rejected by [`build`](Self::build): `auto.offset.reset`,
     /// `enable.auto.commit`, `enable.auto.offset.store`, `enable.partition.eof`, `allow.auto.create.topics` and
-    /// `topic.blacklist`.
+    /// `topic.blacklist`. `enable.ssl.certificate.verification=false` and `ssl.endpoint.identification.algorithm=none` turn off the
+    /// check of the brokers' certificates, which is logged as a warning.
     /// Default: librdkafka's own, except for those that the source depends on.
     ///
     /// [configuration property of librdkafka]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
@@ -154,7 +155,7 @@ impl KafkaSourceBuilder {
     }
 
     /// Sets the type of a mapped column, `database.table.column`, if JSON without a schema is ambiguous, so that keys equal
-    /// those from the binary log. Needed for `BIGINT UNSIGNED` in the first place, which wraps from 2⁶³ on.
+    /// those from the binary log. Needed mainly for `BIGINT UNSIGNED`, which wraps from 2⁶³ on.
     /// Default: the type in the records.
     pub fn column_type(mut self, column: impl Into<String>, of: ColumnType) -> Self {
         self.decoder.columns.insert(column.into(), of);
@@ -187,6 +188,9 @@ impl KafkaSourceBuilder {
         decoder.transaction_topic = Some(transaction_topic.clone());
         decoder.schema_change_topic = Some(self.prefix.clone());
         check_client(&self.client)?;
+        for name in unverified(&self.client) {
+            tracing::warn!(brokers = self.brokers, "`{name}` turns off the check of the brokers' certificates");
+        }
         let client = client(&self.brokers, &self.settings, &self.client);
         let brokers = Brokers::new(&client, self.settings.request_timeout)?;
         let shared = SharedView::new(topics);
@@ -237,6 +241,16 @@ fn check_client(extra: &[(String, String)]) -> Result<()> {
     }
 }
 
+/// The client's properties that turn off the check of the brokers' certificates, or of the names in them.
+fn unverified(extra: &[(String, String)]) -> impl Iterator<Item = &str> {
+    let off = |name: &str, value: &str| match name {
+        "enable.ssl.certificate.verification" => !value.eq_ignore_ascii_case("true"),
+        "ssl.endpoint.identification.algorithm" => value.eq_ignore_ascii_case("none"),
+        _ => false,
+    };
+    extra.iter().filter(move |(name, value)| off(name, value.trim())).map(|(name, _)| name.as_str())
+}
+
 /// Returns librdkafka's [configuration]: what reading depends on, then the user's own properties.
 ///
 /// [configuration]: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md
@@ -281,6 +295,18 @@ mod tests {
         }
         let builder = KafkaSource::builder("127.0.0.1:1", "t").client_setting("fetch.wait.max.ms", "10");
         builder.build(ScriptedSource::new("a")).expect("others are passed on");
+    }
+
+    #[test]
+    fn properties_that_turn_a_check_of_certificates_off_are_named() {
+        let named = |name: &str, value: &str| unverified(&[(name.to_owned(), value.to_owned())]).count() == 1;
+        for (name, off, on) in [
+            ("enable.ssl.certificate.verification", "false", "true"),
+            ("ssl.endpoint.identification.algorithm", "none", "https"),
+        ] {
+            assert!(named(name, off) && !named(name, on), "{name}");
+        }
+        assert!(!named("security.protocol", "none"));
     }
 
     #[test]

@@ -86,12 +86,22 @@ pub struct RedisStoreBuilder {
     namespace: Option<String>,
     shards: Option<u32>,
     ca: Option<Ca>,
+    connect_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
     settings: RedisSettings,
 }
 
 impl RedisStoreBuilder {
     pub(crate) fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), namespace: None, shards: None, ca: None, settings: RedisSettings::default() }
+        Self {
+            url: url.to_owned(),
+            namespace: None,
+            shards: None,
+            ca: None,
+            connect_timeout: None,
+            response_timeout: None,
+            settings: RedisSettings::default(),
+        }
     }
 
     /// Sets the namespace: the name that separates the keys of one service from those of others in the same server. It
@@ -129,20 +139,31 @@ impl RedisStoreBuilder {
 
     /// Sets [`RedisSettings::connect_timeout`]. Default: 1 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 
     /// Sets [`RedisSettings::response_timeout`]. Default: 1 s.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.response_timeout = timeout;
+        self.response_timeout = Some(timeout);
         self
     }
 
-    /// Sets all timeouts and limits at once. Default: `RedisSettings::default()`.
+    /// Sets all timeouts and limits at once. [`connect_timeout`](Self::connect_timeout) and
+    /// [`response_timeout`](Self::response_timeout) take precedence, whether they are called before or after.
+    /// Default: `RedisSettings::default()`.
     pub fn settings(mut self, settings: RedisSettings) -> Self {
         self.settings = settings;
         self
+    }
+
+    /// The settings with what the other methods have set.
+    fn merged_settings(&self) -> RedisSettings {
+        RedisSettings {
+            connect_timeout: self.connect_timeout.unwrap_or(self.settings.connect_timeout),
+            response_timeout: self.response_timeout.unwrap_or(self.settings.response_timeout),
+            ..self.settings
+        }
     }
 
     /// Connects, and checks that the namespace was created with the same number of shards.
@@ -161,30 +182,30 @@ impl RedisStoreBuilder {
     ///
     /// [`CryptoProvider::install_default`]: rustls::crypto::CryptoProvider::install_default
     pub async fn connect(self) -> Result<RedisStore> {
-        self.settings.validate()?;
+        let settings = self.merged_settings();
+        settings.validate()?;
         let url = ServerUrl::parse(&self.url)?;
-        let clients = Clients::new(self.ca.as_ref(), url.has_tls(), self.settings.tcp_keepalive)?;
+        let clients = Clients::new(self.ca.as_ref(), url.has_tls(), settings.tcp_keepalive)?;
         let namespace = self.chosen_namespace(url.namespace)?;
         let in_cluster = matches!(url.servers, url::Servers::Cluster(_));
         let keys = self.key_space(&namespace, self.shards.unwrap_or(if in_cluster { CLUSTER_SHARDS } else { 1 }))?;
         let servers = match url.servers {
             url::Servers::One(info) => {
-                Servers::One(Arc::new(Dialer::new(clients.open(info)?, Mode::Standalone, self.settings)))
+                Servers::One(Arc::new(Dialer::new(clients.open(info)?, Mode::Standalone, settings)))
             }
-            url::Servers::Sentinel { sentinels, name, server } => Servers::One(Arc::new(Dialer::by_sentinel(
-                Sentinels::new(sentinels, name, server, clients)?,
-                self.settings,
-            ))),
+            url::Servers::Sentinel { sentinels, name, server } => {
+                Servers::One(Arc::new(Dialer::by_sentinel(Sentinels::new(sentinels, name, server, clients)?, settings)))
+            }
             url::Servers::Cluster(seeds) => {
-                Servers::Cluster(Arc::new(Nodes::new(seeds, clients, slots_of(&keys), self.settings)?))
+                Servers::Cluster(Arc::new(Nodes::new(seeds, clients, slots_of(&keys), settings)?))
             }
         };
         let route = servers.open(Purpose::Readers).await?;
-        let reads = Arc::new(Reads::new(route, keys, &self.settings));
+        let reads = Arc::new(Reads::new(route, keys, &settings));
         // Reading the meta of every shard checks the number of shards.
         let shards = 0..reads.keys.shards() as usize;
         try_join_all(shards.map(|shard| reads.fetch(shard, std::iter::empty()))).await?;
-        Ok(RedisStore { shared: Arc::new(Shared::new(reads, servers, self.settings)) })
+        Ok(RedisStore { shared: Arc::new(Shared::new(reads, servers, settings)) })
     }
 
     /// The namespace, which is given to the builder or in the URL.
@@ -224,7 +245,7 @@ impl fmt::Debug for RedisStoreBuilder {
         f.debug_struct("RedisStoreBuilder")
             .field("namespace", &self.namespace)
             .field("shards", &self.shards)
-            .field("settings", &self.settings)
+            .field("settings", &self.merged_settings())
             .finish_non_exhaustive()
     }
 }
@@ -237,6 +258,20 @@ mod tests {
 
     async fn error(builder: RedisStoreBuilder) -> Error {
         builder.connect().await.expect_err("a wrong setting")
+    }
+
+    #[test]
+    fn methods_of_the_builder_take_precedence_over_settings() {
+        let with_methods = |builder: RedisStoreBuilder| {
+            builder.connect_timeout(Duration::from_secs(7)).response_timeout(Duration::from_secs(8))
+        };
+        let other = RedisSettings::default().with_bus_messages_max(7).with_connect_timeout(Duration::from_secs(9));
+        let expected = other.with_connect_timeout(Duration::from_secs(7)).with_response_timeout(Duration::from_secs(8));
+        let builder = || RedisStore::builder("redis://127.0.0.1:1/");
+        for builder in [with_methods(builder()).settings(other), with_methods(builder().settings(other))] {
+            assert_eq!(builder.merged_settings(), expected);
+        }
+        assert_eq!(builder().settings(other).merged_settings(), other);
     }
 
     #[tokio::test]

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::invalid;
 
-/// How long a connection may be silent before TCP asks for a sign of life, in seconds: what Linux accepts.
+/// How long a connection may be silent before TCP sends a keep-alive probe, in seconds: what Linux accepts.
 const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
 
 /// Timeouts and limits of a [`RedisStore`](crate::RedisStore).
 ///
-/// The struct is open for new fields: start from the default and set what differs. Durations are deserialized as those of
-/// [`CacheSettings`](cachefront_core::CacheSettings).
+/// `#[non_exhaustive]`: start from `default()` and override fields. A file of settings has the form that
+/// [`settings`](cachefront_core::settings) describes.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,9 +30,9 @@ const KEEPALIVE_SECONDS: std::ops::RangeInclusive<u64> = 1..=32_767;
 pub struct RedisSettings {
     /// Maximum time until a new connection is ready, including TLS and login. Default: 1 s.
     pub connect_timeout: Duration,
-    /// How long a connection may be silent before TCP asks the other host for a sign of life, from 1 s to 32,767 s, in whole seconds.
-    /// After as long again without one the connection ends. So a host that vanished is noticed by what only waits, such as
-    /// the subscription to a Sentinel. Default: 15 s, well below the idle times of firewalls.
+    /// How long a connection may be silent before TCP sends a keep-alive probe to the other host, from 1 s to 32,767 s, in whole
+    /// seconds. After as long again without a reply the connection ends. So a host that vanished is noticed by what only waits,
+    /// such as the subscription to a Sentinel. Default: 15 s, well below the idle times of firewalls.
     pub tcp_keepalive: Duration,
     /// Maximum time for a reader's command. After that its outcome is unknown and the connection is replaced.
     /// Default: 1 s, far above a healthy server's latency.
@@ -46,8 +46,9 @@ pub struct RedisSettings {
     /// reply is enough, and a failover may lose what was applied until it is repeated. In a cluster each node that was
     /// written to needs that many replicas. If fewer confirm in time, the batch is not applied and is repeated.
     pub wait_replicas: usize,
-    /// Maximum time to wait for these replicas, per batch. Default: 1 s. It must be shorter than
-    /// `writer_response_timeout`.
+    /// Maximum time to wait for these replicas, per batch. It must be shorter than `writer_response_timeout`, and than five
+    /// heartbeats of the invalidators ([`CdcSettings::heartbeat`](cachefront_core::CdcSettings::heartbeat): 1.25 s by default),
+    /// or `Cdc::spawn` fails: a holder that waits longer would be taken for dead. Default: 1 s.
     pub wait_timeout: Duration,
     /// The first pause between two attempts to reconnect; it doubles up to `reconnect_max`. Each pause is shortened by a
     /// random part of up to a half, so that processes do not reconnect in step. Default: 50 ms.

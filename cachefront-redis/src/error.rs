@@ -133,7 +133,7 @@ pub(crate) fn invalid(message: String) -> Error {
 const LACKS_A_RIGHT: (ErrorKind, &str) = (
     ErrorKind::Config,
     "refused a command: the user of the URL lacks a right; it needs \
-     `+@read +@write +@scripting +@connection +info +time ~{cf:*`",
+     `+@read +@write +@scripting +@connection +select +wait +info +time ~{cf:*`",
 );
 
 /// Also if the server has a password and the URL has none.

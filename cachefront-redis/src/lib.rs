@@ -16,13 +16,13 @@
 //! ```
 //!
 //! # What the server needs
-//! Redis 6.2 or later, or Valkey; a primary, not a replica; or Redis Cluster. The user of the URL needs
-//! `+@read +@write +@scripting +@connection +info +time ~{cf:*`. If `maxmemory` is set, use a `maxmemory-policy` that
-//! evicts only keys with a time to live, such as `volatile-ttl`: entries have one, metas have none. An evicted entry costs
-//! one load; an evicted meta flushes everything.
+//! Redis 6.2 or later, or Valkey; a primary, not a replica; or Redis Cluster. The user of the URL needs `+@read +@write
+//! +@scripting +@connection +select +wait +info +time ~{cf:*`. If `maxmemory` is set, use `maxmemory-policy volatile-ttl`:
+//! entries have a time to live, metas have none. An evicted entry costs one load. Under an `allkeys-*` policy a meta may be
+//! evicted, which flushes everything; under `noeviction` a full server refuses fills and invalidations, and nothing is applied.
 //!
 //! # Features
-//! `testing` adds a module of that name, which has the names of keys for tests that look behind a store.
+//! `testing` of the crate `cachefront-redis`, which the facade does not pass on, adds a module of that name with the names of keys.
 //!
 //! # Which form of deployment
 //!

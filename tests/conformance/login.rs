@@ -7,7 +7,7 @@ use cachefront_core::store::{
     Applied, Expected, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest, Store, Token,
 };
 use cachefront_core::{Error, ErrorKind, Timestamp};
-use cachefront_redis::RedisStore;
+use cachefront_redis::{RedisSettings, RedisStore};
 use cachefront_testkit::port;
 use cachefront_testkit::server::redis::Redis;
 
@@ -53,7 +53,20 @@ async fn the_rights_that_are_asked_for_suffice() {
     assert_eq!(redis.command(login).await.expect("a reply"), "+OK\r\n");
     let error = refused(&url).await.to_string();
     let rights = error.split('`').nth(1).expect("the rights, in quotes");
+    // Redis 6 has these commands in another category.
+    let rights = rights.replace("+@connection", "+@connection -select -wait");
     assert_eq!(redis.command(&format!("{login} {rights}")).await.expect("a reply"), "+OK\r\n");
+    RedisStore::connect(&url.replace("/?", "/1?")).await.expect("a store in another database");
+    let settings = RedisSettings::default().with_wait_replicas(1).with_wait_timeout(Duration::from_millis(1));
+    let waiting = RedisStore::builder(&url.replace("=t", "=waiting")).settings(settings).connect().await;
+    let mut writer = waiting.expect("a store that waits for replicas").writer().await.expect("a writer");
+    writer.flush(&meta(7, 5)).await.expect("a flush");
+    writer.invalidate_unseen(&[Invalidation { key: key(1), commits: Vec::new() }]).await.expect("an invalidation");
+    let applied = Applied { order: 6, checkpoint: Default::default(), source_time: Timestamp::UNKNOWN };
+    let held = Expected { generation: Generation(7), term: 1, applied_order: 5 };
+    let error = writer.commit(&held, &applied).await.expect_err("there is no replica");
+    assert!(error.to_string().contains("`wait_replicas` asks for"), "{}", error.chain());
+
     let store = RedisStore::connect(&url).await.expect("a store");
     let mut writer = store.writer().await.expect("a writer");
     writer.flush(&meta(7, 5)).await.expect("a flush");
@@ -73,6 +86,7 @@ async fn the_rights_that_are_asked_for_suffice() {
     };
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     store.bus().subscribe().await.expect("a reader of the bus");
+    store.clear().await.expect("a clear");
 }
 
 #[tokio::test]

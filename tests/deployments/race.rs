@@ -31,7 +31,8 @@ pub(crate) trait FailOver {
 }
 
 fn time() -> Duration {
-    let seconds = std::env::var("CACHEFRONT_DEPLOYMENT_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var("CACHEFRONT_DEPLOYMENT_SECONDS").ok();
+    let seconds = seconds.map(|text| text.parse().expect("CACHEFRONT_DEPLOYMENT_SECONDS is a number of seconds"));
     seconds.map_or(SHORT, Duration::from_secs)
 }
 

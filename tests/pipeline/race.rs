@@ -1,4 +1,4 @@
-//! The visibility race: MySQL hands a commit to its log's readers before other sessions can see it.
+//! The visibility race: MySQL delivers a commit to log readers before other sessions can see it.
 //!
 //! Each test runs with default durability (`sync_binlog=1`, `innodb_flush_log_at_trx_commit=1`). The gate must leave
 //! nothing stale; without the gate the same test must find something stale, or it would prove nothing.

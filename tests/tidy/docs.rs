@@ -61,8 +61,11 @@ fn example_lines(source: &Source) -> Vec<(usize, String)> {
 }
 
 /// Where the repository's files are shown on the web.
-const ON_THE_WEB: [&str; 2] =
-    ["https://github.com/cachefront/cachefront/blob/main/", "https://github.com/cachefront/cachefront/tree/main/"];
+const ON_THE_WEB: [&str; 3] = [
+    "https://github.com/cachefront/cachefront/blob/main/",
+    "https://github.com/cachefront/cachefront/tree/main/",
+    "https://raw.githubusercontent.com/cachefront/cachefront/main/",
+];
 
 #[test]
 fn links_lead_to_files_and_headings_that_exist() {

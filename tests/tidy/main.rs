@@ -14,6 +14,7 @@ mod metrics_table;
 mod modules;
 mod mutants;
 mod paths;
+mod protocol;
 mod ratio;
 mod settings_table;
 mod size;

@@ -55,6 +55,30 @@ fn every_mutant_runs_tests_that_are_there() {
     none(&wrong, "filters of mutants that name no test");
 }
 
+/// Names of tests that programs of the workspace run, and where they are: a filter without a test runs none, and passes.
+const RUN_BY_NAME: [(&str, &str, &str); 3] = [
+    ("xtask/src/prove.rs", "race_under_failovers", "tests/deployments/"),
+    ("xtask/src/prove.rs", "every_answer_is_right_at_its_level", "tests/world/"),
+    ("xtask/src/mutants.rs", "every_answer", "tests/world/"),
+];
+
+#[test]
+fn the_tests_that_xtask_runs_by_name_are_there() {
+    let files = sources("");
+    let mut wrong = Vec::new();
+    for (path, name, below) in RUN_BY_NAME {
+        let quoted = format!("\"{name}\"");
+        if !files.iter().any(|source| source.path == path && source.text.contains(&quoted)) {
+            wrong.push(format!("{path} does not run {name}"));
+        }
+        let mut below = files.iter().filter(|source| source.path.starts_with(below));
+        if !below.any(|source| source.text.lines().any(|line| names_an_item(line, name))) {
+            wrong.push(format!("no test is named {name}"));
+        }
+    }
+    none(&wrong, "tests that are run by name");
+}
+
 /// True if a line declares a function or module whose name holds `part`.
 fn names_an_item(line: &str, part: &str) -> bool {
     ["fn ", "mod "].iter().any(|item| {

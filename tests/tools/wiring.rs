@@ -1,10 +1,11 @@
 //! The wirings of the documentation, as a reader would start them.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use cachefront_testkit::connector::{Connector, Servers};
-use cachefront_testkit::server::{Process, temporary_dir};
+use cachefront_testkit::server::{MySql, Process, temporary_dir};
 use cachefront_testkit::{stack, unique, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,26 +74,55 @@ async fn lists_follow_their_rows_and_another_process_reads_a_write() {
     assert!(writes.contains("50 writes, each read by the other process with its token"), "{writes}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_hands_tokens_over_http() {
-    let database = unique::database("wiring").await;
-    let dir = temporary_dir("service");
+/// The service of the examples over a database, and its address.
+async fn service(mysql_url: &str, dir: &Path) -> (Process, String) {
     let mut command = Command::new(stack::example("axum_service"));
     command
-        .env("CACHEFRONT_MYSQL_URL", database.url())
+        .env("CACHEFRONT_MYSQL_URL", mysql_url)
         .env("CACHEFRONT_REDIS_URL", stack::redis_url())
         .env("EXAMPLE_ADDR", "127.0.0.1:0");
-    let process = Process::start("service", command, dir.path()).expect("the program starts");
+    let process = Process::start("service", command, dir).expect("the program starts");
     let address = wait::until_some("it listens", PATIENCE, async || {
         process.log().lines().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
     })
     .await;
-    let client = reqwest::Client::new();
-    let url = |path: &str| format!("http://{address}{path}");
+    let url = format!("http://{address}/readyz");
     wait::until_async("it is ready", PATIENCE, async || {
-        client.get(url("/readyz")).send().await.is_ok_and(|reply| reply.status().is_success())
+        reqwest::get(&url).await.is_ok_and(|reply| reply.status().is_success())
     })
     .await;
+    (process, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_stays_ready_while_its_database_is_away() {
+    let mut mysql = MySql::start(&[]).await;
+    let name = unique::name("wiring");
+    mysql.execute(&format!("CREATE DATABASE `{name}`")).await;
+    let dir = temporary_dir("service");
+    let (_process, address) = service(&mysql.url_of_database(&name), dir.path()).await;
+    let status_of = async |path: &str| {
+        let reply = reqwest::get(format!("http://{address}{path}")).await.expect("a reply");
+        (reply.status().as_u16(), reply.text().await.expect("text"))
+    };
+    assert_eq!(status_of("/users/1").await, (200, "Ada".to_owned()));
+    mysql.kill();
+    wait::until_async("the invalidator retries", PATIENCE, async || {
+        status_of("/status").await.1.contains(r#""retrying""#)
+    })
+    .await;
+    assert_eq!(status_of("/readyz").await.0, 200, "what is cached is served");
+    assert_eq!(status_of("/users/1").await, (200, "Ada".to_owned()));
+    assert_eq!(status_of("/users/2").await.0, 503, "the client may try again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_hands_tokens_over_http() {
+    let database = unique::database("wiring").await;
+    let dir = temporary_dir("service");
+    let (_process, address) = service(database.url(), dir.path()).await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{address}{path}");
     for number in 0..20 {
         let name = format!("Ada {number}");
         let written = client.put(url("/users/1")).body(name.clone()).send().await.expect("a reply");

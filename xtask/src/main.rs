@@ -39,7 +39,7 @@ enum Command {
     Tools(tools::Options),
     /// The checklist before a demonstration: machine, stack, both demos over HTTP.
     Validate(validate::Options),
-    /// Changes the code in one place after the other and sees a test fail each time.
+    /// Changes the code in one place after the other and checks that a test fails for each change.
     Mutants(mutants::Options),
     /// Measures ours against the raw clients and writes ratios to target/bench/latest.json.
     Bench(bench::Options),

@@ -1,4 +1,4 @@
-//! `cargo xtask mutants`: changes the code in one place after the other and sees a test fail each time.
+//! `cargo xtask mutants`: changes the code in one place after the other and checks that a test fails for each change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// Which mutants to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only mutants whose list or name contains this.
+    /// Only mutants of this list, or whose name contains this.
     #[arg(long)]
     only: Option<String>,
     /// Run the simulated world in release over each mutant of the core, instead of the tests that its entry names. An
@@ -82,6 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut environment = up.as_ref().map(|up| up.state.environment.clone()).unwrap_or_default();
     environment.insert("CACHEFRONT_WORLD_OPERATIONS".to_owned(), WORLD_OPERATIONS.to_owned());
     environment.insert("CACHEFRONT_WORLD_SEED".to_owned(), WORLD_SEED.to_owned());
+    check_unchanged(&chosen, |run| test(run, &tree, &environment))?;
     let mut failed = 0;
     for mutant in &chosen {
         let began = Instant::now();
@@ -130,16 +131,39 @@ fn try_one(mutant: &Mutant, tree: &Path, environment: &BTreeMap<String, String>)
     let path = tree.join(&mutant.file);
     let before = fs::read_to_string(&path).context(|| format!("could not read {}", mutant.file))?;
     fs::write(&path, mutant.apply(&before).map_err(Failure::new)?)?;
-    let outcome = test(mutant, tree, environment);
+    let outcome = test(&mutant.run, tree, environment);
     fs::write(&path, before)?;
     outcome
 }
 
-fn test(mutant: &Mutant, tree: &Path, environment: &BTreeMap<String, String>) -> Result<Outcome> {
+/// Runs the tests of all mutants on the unchanged sources: one that fails there would kill every mutant.
+///
+/// # Errors
+/// If one does not pass.
+fn check_unchanged(chosen: &[Mutant], mut test: impl FnMut(&[String]) -> Result<Outcome>) -> Result<()> {
+    let runs: BTreeSet<&[String]> = chosen.iter().map(|mutant| &*mutant.run).collect();
+    let mut wrong = Vec::new();
+    for run in runs {
+        let outcome = test(run)?;
+        if outcome != Outcome::Survives {
+            wrong.push(format!("  cargo test {}: {outcome:?}", run.join(" ")));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "tests do not pass on the unchanged sources, so they prove nothing:\n{}",
+        wrong.join("\n")
+    )))
+}
+
+/// Runs tests over the sources as they are.
+fn test(run: &[String], tree: &Path, environment: &BTreeMap<String, String>) -> Result<Outcome> {
     let cargo = |last: Option<&str>| {
         let mut command = exec::cargo();
         // The last arguments may be the names of tests, after which options of cargo still count.
-        command.current_dir(tree).arg("test").arg("--quiet").args(&mutant.run).args(last);
+        command.current_dir(tree).arg("test").arg("--quiet").args(run).args(last);
         command.env("CARGO_TARGET_DIR", names::target_dir().join("mutants/build"));
         // Many short builds: linking across crates would cost more than it saves.
         command.envs([("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_DEBUG", "false")]);
@@ -159,6 +183,40 @@ fn test(mutant: &Mutant, tree: &Path, environment: &BTreeMap<String, String>) ->
             None if Instant::now() >= deadline => return Ok(Outcome::Hangs),
             // sleep: the poll interval of a bounded wait.
             None => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_fails_without_the_mutation_kills_nothing() {
+        let mutant = |run: &str| Mutant {
+            list: "core".to_owned(),
+            name: run.to_owned(),
+            file: "src/lib.rs".to_owned(),
+            run: run.split(' ').map(str::to_owned).collect(),
+            unseen: None,
+            old: "a".to_owned(),
+            new: "b".to_owned(),
+        };
+        let chosen = ["-p a", "-p b one", "-p a", "-p b two"].map(mutant);
+        let mut tried = Vec::new();
+        let passes = |run: &[String]| {
+            tried.push(run.join(" "));
+            Ok(Outcome::Survives)
+        };
+        check_unchanged(&chosen, passes).expect("all pass");
+        assert_eq!(tried, ["-p a", "-p b one", "-p b two"], "each once");
+        for outcome in [Outcome::Killed, Outcome::Hangs, Outcome::DoesNotBuild] {
+            let fails = |run: &[String]| Ok(if run.len() == 3 { outcome } else { Outcome::Survives });
+            let failure = check_unchanged(&chosen, fails).expect_err("two do not pass").to_string();
+            assert!(
+                failure.contains("-p b one") && failure.contains("-p b two") && !failure.contains("-p a"),
+                "{failure}"
+            );
         }
     }
 }

@@ -26,6 +26,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long processes of tests that have ended may take to end.
 const END: Duration = Duration::from_secs(10);
 
+/// The least number of the guide's programs that a run of all tests compiles. They need features that only the workspace as a whole
+/// turns on, and without these they would be left out unseen.
+const OF_GUIDE_MIN: u64 = 25;
+
 /// The variable that marks all processes of one run.
 const RUN: &str = "XTASK_RUN";
 
@@ -46,6 +50,13 @@ pub(crate) struct Options {
     filters: Vec<String>,
 }
 
+impl Options {
+    /// True if no test is left out.
+    fn is_all(&self) -> bool {
+        self.package.is_empty() && self.test.is_empty() && self.filters.is_empty()
+    }
+}
+
 /// Runs the tests and prints `N passed, M failed` as the last line.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let up = stack::up()?;
@@ -55,7 +66,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let outcome = supervise(&mut command, Duration::from_secs(options.timeout * 60), END);
     drop(up);
     exec::check_interrupted()?;
-    outcome?.report()
+    let mut outcome = outcome?;
+    if options.is_all() {
+        outcome.demand_guide();
+    }
+    outcome.report()
 }
 
 /// Programs of the examples that tests run.
@@ -116,13 +131,16 @@ struct Outcome {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// Programs of the guide that were compiled.
+    of_guide: u64,
     /// Why the run as a whole failed, apart from single tests.
     trouble: Option<String>,
 }
 
 impl Outcome {
-    /// Adds the numbers of one program's closing line.
+    /// Adds the numbers of one program's closing line, and notes the guide's programs.
     fn count(&mut self, line: &str) {
+        self.of_guide += u64::from(line.starts_with("test ") && line.contains(" - guide (line "));
         let Some(numbers) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else { return };
         for part in numbers.1.split("; ") {
             let Some((number, what)) = part.split_once(' ') else { continue };
@@ -149,6 +167,14 @@ impl Outcome {
         if trouble.is_some() {
             self.failed += 1;
             self.trouble = trouble;
+        }
+    }
+
+    /// A run of all tests in which the guide's programs were not compiled has failed.
+    fn demand_guide(&mut self) {
+        if self.trouble.is_none() && self.of_guide < OF_GUIDE_MIN {
+            self.failed += 1;
+            self.trouble = Some(format!("{} programs of docs/guide.md were compiled: see src/lib.rs", self.of_guide));
         }
     }
 
@@ -283,7 +309,20 @@ mod tests {
             ],
             Some(101),
         );
-        assert_eq!(outcome, Outcome { passed: 10, failed: 2, skipped: 1, trouble: None });
+        assert_eq!(outcome, Outcome { passed: 10, failed: 2, skipped: 1, of_guide: 0, trouble: None });
+    }
+
+    #[test]
+    fn a_run_of_all_tests_without_the_guides_programs_fails() {
+        let line = "test src/lib.rs - guide (line 75) - compile ... ok";
+        let end = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        for (compiled, failed) in [(0, 1), (24, 1), (25, 0)] {
+            let mut lines = vec![line; compiled];
+            lines.push(end);
+            let mut outcome = counted(&lines, Some(0));
+            outcome.demand_guide();
+            assert_eq!((outcome.failed, outcome.trouble.is_some()), (failed, failed == 1), "{outcome:?}");
+        }
     }
 
     #[test]

@@ -135,11 +135,11 @@ async fn check_server(
         findings.retain(|finding| !finding.is_of("binlog_row_value_options"));
         findings.extend(relay::server(&variables));
     }
-    if server.skips_verification() {
+    for (option, why) in server.unprotected() {
         findings.push(Finding::warn(
-            "the URL says verify_ca=false",
-            "the server's certificate is not checked, so an attacker on the network can read and change everything",
-            "remove verify_ca from the URL, and name the file of the CA with `tls_ca_file`",
+            format!("the URL says {option}"),
+            why,
+            "remove it from the URL, and name the file of the CA with `tls_ca_file`",
         ));
     }
     let mut checks = Checks { account: account(queries).await?, variables, rules, findings, missing: Vec::new() };

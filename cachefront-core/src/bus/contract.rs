@@ -29,6 +29,9 @@ pub trait InvalidationBus: fmt::Debug + Send + Sync + 'static {
 
     /// Starts to read at the end of the stream, on a new connection.
     ///
+    /// # Cancel safety
+    /// Cancel safe: it writes nothing.
+    ///
     /// # Errors
     /// `Unavailable` or `Timeout`.
     async fn subscribe(&self) -> Result<Box<dyn BusReader>>;

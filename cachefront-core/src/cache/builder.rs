@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cache::ages::Ages;
 use crate::cache::expected_tags::TagsOf;
 use crate::cache::handle::{Cache, Parts};
 use crate::cache::local::Local;
@@ -20,7 +21,7 @@ use crate::keymap::{KeyMap, TableRules};
 use crate::loader::{DynLoader, Loader};
 use crate::mode::InvalidationMode;
 use crate::policy::{FixedTtl, JitteredTtl, NegativeTtl, TtlPolicy};
-use crate::settings::{CacheSettings, OnLag};
+use crate::settings::CacheSettings;
 use crate::store::{MemoryStore, Store};
 
 /// Maximum length of a cache's name, in bytes.
@@ -60,6 +61,7 @@ pub struct CacheBuilder<K, V, C = DefaultCodec> {
     pub(super) rules: TableRules,
     mode: Option<InvalidationMode>,
     settings: CacheSettings,
+    pub(super) ages: Ages,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     pub(super) observer: Option<Arc<dyn CacheObserver<K>>>,
@@ -68,8 +70,8 @@ pub struct CacheBuilder<K, V, C = DefaultCodec> {
 }
 
 impl<K, V> Cache<K, V> {
-    /// Starts to build a cache of this name; the name is part of every stored key. Key and value types are named once, in an
-    /// alias or where the cache is kept:
+    /// Starts to build a cache of this name: 1 to 64 ASCII letters, digits, `_`, `-` and `.`. The name is part of every stored key.
+    /// Key and value types are named once, in an alias or where the cache is kept:
     ///
     /// ```
     /// use cachefront::{Cache, loader_fn};
@@ -106,6 +108,7 @@ impl<K, V> CacheBuilder<K, V, DefaultCodec> {
             rules: TableRules::new(name),
             mode: None,
             settings: CacheSettings::default(),
+            ages: Ages::default(),
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
             observer: None,
@@ -138,13 +141,14 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Sets the maximum time to live of a value; the change log usually removes it long before. Default: 1 h.
+    /// Sets the maximum time to live of a value, above zero; the change log usually removes it long before. Default: 1 h.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Shortens each time to live by a random part of at most this fraction, so that values do not expire together.
+    /// Shortens each time to live by a random part of at most this fraction, so that values do not expire together. It is at least
+    /// 0.0 and below 1.0.
     ///
     /// Default: 0.10.
     pub fn jitter(mut self, fraction: f64) -> Self {
@@ -207,8 +211,8 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Like [`depends_on`](Self::depends_on), but the source decodes only `columns`: this is cheaper, and limits the checks
-    /// at the start to these columns (a string column that keys are made of needs a binary collation).
+    /// Like [`depends_on`](Self::depends_on), but the source decodes only `columns`: this is cheaper, and startup checks are
+    /// limited to these columns (a string column that keys are made of needs a binary collation).
     pub fn depends_on_columns<F>(mut self, table: impl Into<TableName>, columns: &[&str], keys_of: F) -> Self
     where
         K: CacheKey + 'static,
@@ -277,6 +281,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
             rules: self.rules,
             mode: self.mode,
             settings: self.settings,
+            ages: self.ages,
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
@@ -291,75 +296,10 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         self
     }
 
-    /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
-    /// settings [`freshness_objective`](CacheSettings::freshness_objective) and [`on_lag`](CacheSettings::on_lag).
-    ///
-    /// With [`OnLag::ShortenTtl`] a plain read is never older than `objective`, plus that time, plus its own load. Session
-    /// and bounded reads prove more and are not affected; a cache that is kept correct by time has no objective.
-    ///
-    /// Default: 10 s and `ShortenTtl` of 10 s.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use cachefront::{Cache, CacheBuilder, OnLag};
-    ///
-    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
-    ///     .freshness_objective(Duration::from_secs(2), OnLag::ShortenTtl(Duration::from_secs(5)));
-    /// ```
-    pub fn freshness_objective(mut self, objective: Duration, on_lag: OnLag) -> Self {
-        self.settings.freshness_objective = objective;
-        self.settings.on_lag = on_lag;
-        self
-    }
-
-    /// Serves a value for this long after its time to live, while one process loads it again in the background: no reader
-    /// waits when a hot value expires. Invalidations take effect at once, as always.
-    ///
-    /// Sets [`CacheSettings::stale_while_revalidate`]. Default: 0: a value that has expired is a miss.
-    pub fn stale_while_revalidate(mut self, duration: Duration) -> Self {
-        self.settings.stale_while_revalidate = duration;
-        self
-    }
-
-    /// Loads values again in the background before their time to live ends, at random, so that hot values do not expire at
-    /// all: 1.0 is a good value, more is earlier (XFetch).
-    ///
-    /// Sets [`CacheSettings::early_refresh`]. Default: 0.0: never.
-    pub fn early_refresh(mut self, factor: f64) -> Self {
-        self.settings.early_refresh = factor;
-        self
-    }
-
-    /// Serves a plain read whose load fails the last value that this process had, if it is at most this old, although it
-    /// was invalidated or has expired. Needs a process-local tier, which keeps such values. [`Hit::stale`](crate::Hit::stale) is then true; session
-    /// and bounded reads, and reads of other keys, return the error.
-    ///
-    /// Sets [`CacheSettings::stale_if_error`]. Default: 0: an error is returned.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use cachefront::{Cache, CacheBuilder, Local};
-    ///
-    /// let users: CacheBuilder<u64, String> = Cache::builder("users")
-    ///     .local(Local::max_weight(64 << 20))
-    ///     .stale_if_error(Duration::from_secs(600))
-    ///     .load_soft_timeout(Duration::from_millis(200));
-    /// ```
-    pub fn stale_if_error(mut self, age_max: Duration) -> Self {
-        self.settings.stale_if_error = age_max;
-        self
-    }
-
-    /// Waits this long for a load if there is a value for [`stale_if_error`](Self::stale_if_error), and then serves that value;
-    /// the load goes on and its value is stored.
-    ///
-    /// Sets [`CacheSettings::load_soft_timeout`]. Default: 0: it waits for the load.
-    pub fn load_soft_timeout(mut self, duration: Duration) -> Self {
-        self.settings.load_soft_timeout = duration;
-        self
-    }
-
-    /// Sets every tunable number. Default: [`CacheSettings::default`].
+    /// Sets every tunable number. The builder's own methods take precedence, whether they are called before or after:
+    /// [`freshness_objective`](Self::freshness_objective), [`stale_while_revalidate`](Self::stale_while_revalidate),
+    /// [`early_refresh`](Self::early_refresh), [`stale_if_error`](Self::stale_if_error) and
+    /// [`load_soft_timeout`](Self::load_soft_timeout). Default: [`CacheSettings::default`].
     pub fn settings(mut self, settings: CacheSettings) -> Self {
         self.settings = settings;
         self
@@ -387,6 +327,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
         V: Clone + Send + Sync + 'static,
         C: Codec<V>,
     {
+        self.settings = self.ages.over(self.settings);
         self.validate()?;
         let codec = Arc::new(self.codec);
         if let Some((table, value_of)) = self.row_value.take() {
@@ -502,7 +443,7 @@ impl<K, V, C> std::fmt::Debug for CacheBuilder<K, V, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CacheBuilder")
             .field("name", &self.name)
-            .field("settings", &self.settings)
+            .field("settings", &self.ages.over(self.settings))
             .finish_non_exhaustive()
     }
 }

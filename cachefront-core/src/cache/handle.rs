@@ -255,7 +255,7 @@ where
         self.inner.clear().await
     }
 
-    /// Returns what the cache did in this process since it was built. It reads a few numbers and takes no lock for long.
+    /// Returns what the cache did in this process since it was built. Cheap: it reads counters and holds no lock for long.
     pub fn stats(&self) -> CacheStats {
         self.inner.stats()
     }

@@ -36,12 +36,12 @@ pub struct Local {
 }
 
 impl Local {
-    /// Bounds the tier to `bytes`. An entry weighs its encoded value, its key and 128 bytes.
+    /// Bounds the tier to `bytes`, above zero. An entry weighs its encoded value, its key and 128 bytes.
     pub const fn max_weight(bytes: u64) -> Self {
         Self { max_weight: bytes, ttl: Duration::from_secs(30) }
     }
 
-    /// Sets how long a value is served from this tier, never longer than the value's own time to live. Default: 30 s.
+    /// Sets how long a value is served from this tier, never longer than the value's own time to live; above zero. Default: 30 s.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self

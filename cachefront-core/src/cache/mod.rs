@@ -5,9 +5,11 @@
 //! the parts in this process, [`shared`], [`primary`], [`evaluate`], [`fill`] and [`tag_store`] the part in the store; [`inner`] holds them all; [`store_loaded`],
 //! [`load`], [`tag_load`], [`held`], [`start`], [`refresh`], [`reload`], [`stale`], [`strong`], [`read`], [`shadow`], [`many`], [`consistent`],
 //! [`explain`] and [`invalidate`] are the paths through them, and [`inspection`] what the inspector sees of them; [`get`],
-//! [`get_many`], [`get_or_load`], [`warm_up`], [`token`], [`handle`], [`operate`], [`tag_api`], [`row_api`] and [`builder`] have the
-//! public types.
+//! [`get_many`], [`get_or_load`], [`warm_up`], [`token`], [`handle`], [`operate`], [`tag_api`], [`row_api`], [`age_api`] with [`ages`],
+//! and [`builder`] have the public types.
 
+mod age_api;
+mod ages;
 mod builder;
 mod caught;
 mod consistent;

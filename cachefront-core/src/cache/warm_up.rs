@@ -64,7 +64,7 @@ impl<'a, K, V, I> WarmUp<'a, K, V, I> {
         Self { cache, keys, rate: 1_000, batch: 100 }
     }
 
-    /// Asks for at most this number of keys per second: a batch begins when the time of the one before has passed. Default: 1,000, which no database notices.
+    /// Asks for at most this number of keys per second: a batch begins when the time of the one before has passed. Default: 1,000.
     pub fn rate(mut self, keys_per_second: u32) -> Self {
         self.rate = keys_per_second.max(1);
         self

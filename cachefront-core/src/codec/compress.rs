@@ -48,7 +48,8 @@ impl Compression {
         Self { algorithm: Algorithm::Lz4, above: 1 << 10 }
     }
 
-    /// Compresses with Zstandard at a level from 1 to 22, 3 being usual: smaller than LZ4, and slower.
+    /// Compresses with Zstandard at a level from 1 to 22, 3 being usual: smaller than LZ4, and slower. A level above 22 counts as
+    /// 22, 0 as 3, and a negative one is faster and compresses less.
     #[cfg(feature = "zstd")]
     pub const fn zstd(level: i32) -> Self {
         Self { algorithm: Algorithm::Zstd { level }, above: 1 << 10 }

@@ -214,7 +214,7 @@ impl Inspector {
         self.owner.state.summary()
     }
 
-    /// Stops to follow the log, and to check entries, until [`resume`](Self::resume). [`pass`](Self::pass) can still be called. The
+    /// Stops following the log and checking entries until [`resume`](Self::resume). [`pass`](Self::pass) can still be called. The
     /// gauges of the last pass become "unknown" if passes run regularly.
     pub fn pause(&self) {
         self.set_active(false);

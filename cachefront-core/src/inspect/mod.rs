@@ -1,6 +1,6 @@
 //! The inspector: compares cached entries with the database, without false alarms.
 //!
-//! It checks what the protocol promises, by other means: a change source of its own, which follows the log while the
+//! It verifies consistency independently of the invalidation path, by a change source of its own, which follows the log while the
 //! invalidator works on it, and samples of the cached keys.
 //!
 //! | question | how it is found out |

@@ -96,7 +96,7 @@ pub struct InspectReport {
     pub findings: Vec<Finding>,
     /// Number of entries that were removed because they were stale for good.
     pub repairs: u64,
-    /// Everything up to here was read from the log; `None` while no log is followed.
+    /// The position up to which the log was read; `None` while no log is followed.
     pub followed: Option<Position>,
     /// The last failure of source, store or loader.
     pub last_error: Option<Error>,

@@ -157,9 +157,10 @@ impl Cdc {
     /// session finds a configuration error, which [`CdcHandle::ready`] returns.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if no cache is bound; if the caches do not share one store; if two caches of one name have
-    /// different mappings; if there is no gate, or only the source's own for a cache that loads from a replica; if a setting
-    /// is out of range; or if no tokio runtime is running.
+    /// [`ErrorKind::Config`] if no cache is bound; if the caches do not share one store; if two caches of one name have different
+    /// mappings; if there is no gate, or only the source's own for a cache that loads from a replica; if the store's
+    /// `wait_timeout` for replicas is not shorter than five [heartbeats](CdcSettings::heartbeat); if a setting is out of range;
+    /// or if no tokio runtime is running.
     pub fn spawn(self) -> Result<CdcHandle> {
         let config = |message: String| Error::new(ErrorKind::Config, message);
         self.settings.validate()?;

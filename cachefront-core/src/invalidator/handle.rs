@@ -76,7 +76,7 @@ impl CdcHandle {
     /// not cache.
     ///
     /// # Errors
-    /// The configuration error that the first session found; `Closed` if the invalidator was shut down.
+    /// The configuration error that the first session found; `Closed` if the invalidator was shut down, or has panicked.
     ///
     /// # Cancel safety
     /// Cancel safe: it only waits.

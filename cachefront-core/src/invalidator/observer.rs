@@ -37,7 +37,7 @@ pub struct AppliedBatch {
     pub changes: Vec<AppliedChange>,
     /// The mode in which it was handled; in TTL mode no key was invalidated.
     pub mode: InvalidationMode,
-    /// Everything up to here is done.
+    /// The position up to which all invalidations have been applied.
     pub applied: Position,
     /// When the source delivered it.
     pub received_at: Timestamp,

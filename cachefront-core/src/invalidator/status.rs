@@ -26,7 +26,7 @@ pub enum CdcState {
     Standby,
     /// An error occurred; it will retry.
     Retrying,
-    /// The first session found a configuration error; it has ended.
+    /// It has ended: its first session found a configuration error, or it panicked.
     Failed,
     /// It was shut down.
     Stopped,
@@ -83,7 +83,7 @@ pub struct CdcStatus {
     pub mode: InvalidationMode,
     /// The source's description.
     pub source: String,
-    /// Everything up to here is done.
+    /// The position up to which all invalidations have been applied.
     pub applied: Position,
     /// The newest time at which everything was applied; unknown before the first, and while another invalidator is active.
     pub source_time: Timestamp,

@@ -78,7 +78,7 @@ pub(crate) struct Session {
     pub(crate) expected: Expected,
     /// The server whose log is read.
     pub(crate) origin: Box<str>,
-    /// Everything up to here is applied.
+    /// The position up to which all invalidations have been applied.
     pub(crate) checkpoint: Checkpoint,
     /// When `checkpoint`, or an earlier one, was the source's end: read from the store, or found by this session. It is never
     /// kept over a rewind or a flush ("No proof older than its store").

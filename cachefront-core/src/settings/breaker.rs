@@ -22,11 +22,14 @@ use crate::error::{Error, ErrorKind, Result};
 /// settings.validate()?;
 /// # Ok::<(), cachefront::Error>(())
 /// ```
+///
+/// Deserialized by itself, a missing field has the default of a store. In [`CacheSettings`](crate::CacheSettings) a missing field
+/// of `load_breaker` has the default of loads.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BreakerSettings {
-    /// Whether it opens at all.
+    /// Whether it opens at all. Default: `true` for a store, `false` for loads.
     pub enabled: bool,
     /// Minimum number of failed or slow calls in a window before it opens: a single failure says little. Default: 5.
     pub failures_min: u32,
@@ -35,7 +38,7 @@ pub struct BreakerSettings {
     pub failures_share: f64,
     /// How long calls are counted. Default: 10 s.
     pub window: Duration,
-    /// A call that takes this long counts as failed.
+    /// A call that takes this long counts as failed. Default: 100 ms for a store, 5 s for loads.
     pub slow: Duration,
     /// The first pause before a probe; it doubles with each probe that fails. Default: 250 ms for a store, 1 s for loads.
     pub open_min: Duration,
@@ -97,6 +100,19 @@ impl BreakerSettings {
         }
         Ok(())
     }
+}
+
+/// Deserializes the breaker of loads: a missing field has the default of [`BreakerSettings::of_loads`].
+#[derive(Deserialize)]
+#[serde(remote = "BreakerSettings", default = "BreakerSettings::of_loads", deny_unknown_fields)]
+pub(super) struct LoadBreaker {
+    enabled: bool,
+    failures_min: u32,
+    failures_share: f64,
+    window: Duration,
+    slow: Duration,
+    open_min: Duration,
+    open_max: Duration,
 }
 
 impl Default for BreakerSettings {

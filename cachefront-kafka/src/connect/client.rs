@@ -74,6 +74,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], if the worker does not respond or is not ready.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     pub async fn ready(&self) -> Result<(), ConnectError> {
         self.send(Method::GET, "/connectors", None).await.map(drop)
     }
@@ -82,6 +85,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `Refused` if the worker cannot use the configuration.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the connector may have been registered or not: call it again.
     pub async fn put(&self, name: &str, config: &ConnectorConfig) -> Result<Registered, ConnectError> {
         let settings = config.settings();
         let sender = Self { redactor: self.redactor.clone().with(config.redactor()), ..self.clone() };
@@ -93,6 +99,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector does not exist.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     pub async fn status(&self, name: &str) -> Result<ConnectorStatus, ConnectError> {
         let (_, body) = self.send(Method::GET, &format!("/connectors/{name}/status"), None).await?;
         let mut status: ConnectorStatus = parse(&body)?;
@@ -106,6 +115,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector does not exist.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
     pub async fn config(&self, name: &str) -> Result<BTreeMap<String, String>, ConnectError> {
         let (_, body) = self.send(Method::GET, &format!("/connectors/{name}/config"), None).await?;
         let settings: BTreeMap<String, String> = parse(&body)?;
@@ -120,6 +132,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector does not exist.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn restart(&self, name: &str) -> Result<(), ConnectError> {
         self.send(Method::POST, &restart_path(name, false), None).await.map(drop)
     }
@@ -128,6 +143,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector does not exist.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn restart_failed(&self, name: &str) -> Result<(), ConnectError> {
         self.send(Method::POST, &restart_path(name, true), None).await.map(drop)
     }
@@ -136,6 +154,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector or the task does not exist.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn restart_task(&self, name: &str, task: u32) -> Result<(), ConnectError> {
         self.send(Method::POST, &format!("/connectors/{name}/tasks/{task}/restart"), None).await.map(drop)
     }
@@ -144,6 +165,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector does not exist.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn pause(&self, name: &str) -> Result<(), ConnectError> {
         self.send(Method::PUT, &format!("/connectors/{name}/pause"), None).await.map(drop)
     }
@@ -152,6 +176,9 @@ impl ConnectClient {
     ///
     /// # Errors
     /// [`ConnectError`], `NotFound` if the connector does not exist.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn resume(&self, name: &str) -> Result<(), ConnectError> {
         self.send(Method::PUT, &format!("/connectors/{name}/resume"), None).await.map(drop)
     }

@@ -38,7 +38,7 @@ pub struct ConnectorConfig {
     port: u16,
     user: String,
     password: Secret,
-    requires_tls: bool,
+    ssl_mode: &'static str,
     tables: Vec<String>,
     heartbeat_table: String,
     client: Vec<(String, Secret)>,
@@ -74,7 +74,7 @@ impl ConnectorConfig {
             port: 3306,
             user: "root".to_owned(),
             password: Secret::new(""),
-            requires_tls: false,
+            ssl_mode: "preferred",
             tables: Vec::new(),
             heartbeat_table: "cachefront_heartbeat".to_owned(),
             client: Vec::new(),
@@ -95,10 +95,19 @@ impl ConnectorConfig {
         self
     }
 
-    /// Requires TLS to the MySQL server. Default: `false`, which uses TLS if the server offers it.
+    /// Requires TLS to the MySQL server. **The certificate is not checked**, so an attacker between the two can pose as the server;
+    /// see [`verify_tls`](Self::verify_tls). Default: `false`, which uses TLS if the server offers it.
     pub fn require_tls(mut self, required: bool) -> Self {
-        self.requires_tls = required;
+        self.ssl_mode = if required { "required" } else { "preferred" };
         self
+    }
+
+    /// Requires TLS to the MySQL server, and that its certificate names the host and is signed by a CA of this trust store: a JKS
+    /// file at `path` on each host that runs a worker (`keytool -importcert -file ca.pem -keystore ca.jks`), and its password.
+    /// Default: see [`require_tls`](Self::require_tls), of which the last call counts.
+    pub fn verify_tls(mut self, path: impl Into<String>, password: impl Into<String>) -> Self {
+        self.ssl_mode = "verify_identity";
+        self.setting("database.ssl.truststore", path).setting("database.ssl.truststore.password", password)
     }
 
     /// Adds a table of the database that caches depend on. Default: none but the heartbeat's.
@@ -149,7 +158,7 @@ impl ConnectorConfig {
             ("{mysql_port}", self.port.to_string()),
             ("{mysql_user}", self.user.clone()),
             ("{mysql_password}", self.password.expose().to_owned()),
-            ("{mysql_ssl_mode}", if self.requires_tls { "required" } else { "preferred" }.to_owned()),
+            ("{mysql_ssl_mode}", self.ssl_mode.to_owned()),
             ("{server_id}", server_id(&self.prefix).to_string()),
             ("{prefix}", self.prefix.clone()),
             ("{database}", literal(database)),
@@ -246,6 +255,17 @@ mod tests {
         assert_eq!(settings["schema.history.internal.kafka.bootstrap.servers"], "kafka:9092");
         assert_eq!(settings["topic.prefix"], "cachefront-shop");
         assert_eq!(config("shop").require_tls(true).settings()["database.ssl.mode"], "required");
+    }
+
+    #[test]
+    fn with_a_trust_store_the_servers_certificate_and_name_are_checked() {
+        let config = config("shop").require_tls(true).verify_tls("/etc/connect/ca.jks", "stored");
+        let settings = config.settings();
+        assert_eq!(settings["database.ssl.mode"], "verify_identity");
+        assert_eq!(settings["database.ssl.truststore"], "/etc/connect/ca.jks");
+        assert_eq!(settings["database.ssl.truststore.password"], "stored");
+        assert_eq!(config.redactor().redact_setting("database.ssl.truststore.password", "stored"), "***");
+        assert_eq!(config.require_tls(true).settings()["database.ssl.mode"], "required", "the last call counts");
     }
 
     #[test]

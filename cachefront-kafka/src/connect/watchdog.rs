@@ -152,6 +152,9 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`ConnectError`], as [`ConnectClient::pause`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn pause(&self) -> Result<(), ConnectError> {
         self.client.pause(&self.name).await
     }
@@ -160,6 +163,9 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`ConnectError`], as [`ConnectClient::resume`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn resume(&self) -> Result<(), ConnectError> {
         self.client.resume(&self.name).await
     }
@@ -168,6 +174,9 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`ConnectError`], as [`ConnectClient::restart`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn restart(&self) -> Result<(), ConnectError> {
         self.client.restart(&self.name).await
     }
@@ -176,6 +185,9 @@ impl Watchdog {
     ///
     /// # Errors
     /// [`ConnectError`], as [`ConnectClient::restart_task`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the worker may have received the request or not.
     pub async fn restart_task(&self, task: u32) -> Result<(), ConnectError> {
         self.client.restart_task(&self.name, task).await
     }

@@ -99,12 +99,14 @@ pub(super) fn schemas() -> Result<()> {
 }
 
 pub(super) fn shell() -> Result<()> {
-    let scripts = [".ci/run", "deploy/compose/mysql/users.sh", "examples/simulator/api/schemathesis.sh"];
+    let scripts =
+        [".ci/run", "deploy/compose/mysql/users.sh", "examples/simulator/api/schemathesis.sh", "tests/fuzz/run.sh"];
     must(tools::command("shellcheck")?.args(scripts)).map(drop)
 }
 
 pub(super) fn prometheus() -> Result<()> {
-    must(tools::command("promtool")?.args(["check", "rules", "--lint=all", "--lint-fatal"]).args(rules()?))?;
+    let check = ["check", "rules", "--lint=all", "--lint-fatal"];
+    must(tools::command("promtool")?.args(check).args(rules()?).arg(rules_of_guide()?))?;
     must(tools::command("promtool")?.args([
         "check",
         "config",
@@ -244,6 +246,18 @@ pub(super) fn runbooks() -> Result<()> {
 
 fn rules() -> Result<Vec<std::path::PathBuf>> {
     files("deploy/prometheus/rules", &[".yml"])
+}
+
+/// The rules that the guide shows to users, as a file.
+fn rules_of_guide() -> Result<std::path::PathBuf> {
+    let guide = fs::read_to_string("docs/guide.md")?;
+    let rules = guide.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (rules, _) = rules.ok_or_else(|| Failure::new("docs/guide.md has no rules"))?;
+    let dir = names::target_dir().join("check");
+    fs::create_dir_all(&dir)?;
+    let path = dir.join("rules-of-guide.yml");
+    fs::write(&path, rules)?;
+    Ok(path)
 }
 
 fn alerts() -> Result<Vec<String>> {

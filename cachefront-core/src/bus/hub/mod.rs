@@ -54,7 +54,8 @@ pub(crate) trait Listener: Send + Sync {
     /// Every key was invalidated.
     fn invalidate_all(&self);
 
-    /// Everything up to here was handled. Called only between [`start`](Listener::start) and [`stop`](Listener::stop).
+    /// The position up to which everything was handled. Called only between [`start`](Listener::start) and
+    /// [`stop`](Listener::stop).
     fn handled(&self, applied: &Position, source_time: Timestamp);
 
     /// A message took this long from the publisher to this process.

@@ -246,3 +246,33 @@ fn a_tier_whose_runtime_has_ended_serves_no_value() {
     let hit = runtime().block_on(async { cache.get(&7).detailed().await }).expect("a value");
     assert_eq!((hit.value, hit.tier), (Some(1), Tier::Shared));
 }
+
+/// In either order of the calls.
+#[tokio::test]
+async fn methods_of_the_builder_take_precedence_over_settings() {
+    let with_methods = |builder: CacheBuilder<u64, u64>| {
+        builder
+            .freshness_objective(OBJECTIVE, OnLag::Bypass)
+            .stale_while_revalidate(Duration::from_secs(1))
+            .early_refresh(0.5)
+            .stale_if_error(Duration::from_secs(2))
+            .load_soft_timeout(Duration::from_secs(3))
+            .local(Local::max_weight(1 << 20))
+    };
+    let other = CacheSettings::default().with_loads_max(16).with_early_refresh(1.0);
+    let expected = other
+        .with_freshness_objective(OBJECTIVE)
+        .with_on_lag(OnLag::Bypass)
+        .with_stale_while_revalidate(Duration::from_secs(1))
+        .with_early_refresh(0.5)
+        .with_stale_if_error(Duration::from_secs(2))
+        .with_load_soft_timeout(Duration::from_secs(3));
+    let builder = || Cache::builder("row");
+    for builder in [with_methods(builder()).settings(other), with_methods(builder().settings(other))] {
+        let shown = format!("{builder:?}");
+        assert!(shown.contains(&format!("{expected:?}")), "{shown}");
+        assert_eq!(builder.build().expect("a cache").inner.settings, expected);
+    }
+    let plain = builder().settings(other).build().expect("a cache");
+    assert_eq!(plain.inner.settings, other, "without these methods");
+}

@@ -6,8 +6,8 @@
 //! [`database`] through the same loader, and follow the same log. Each step performs the operation, waits until it has had its
 //! effect, and then reads what happened from the objects themselves: nothing that is shown is written down beforehand.
 //!
-//! The database is a small one in memory, with one row. It does on request what MySQL does by itself: it hands a commit to readers of
-//! its log before its sessions can see the commit, and its replica is behind.
+//! The database is a small one in memory, with one row. It does on request what MySQL does by itself: it delivers a commit to log
+//! readers before its sessions can see the commit, and its replica is behind.
 //!
 //! [`Worlds`] keeps one world for each session: few, and not for long, on a [thread](stage) of their own.
 

@@ -22,8 +22,8 @@ pub const SCENES: [Scene; 6] = [
     Scene {
         path: "visibility",
         title: "The event comes before the commit can be seen",
-        question: "MySQL hands a commit to the readers of its log a moment before other sessions can see it. What does a reader \
-                   load that asks between the delete and that moment?",
+        question: "MySQL delivers a commit to log readers a moment before other sessions can see it. What does a reader load that \
+                   asks between the delete and that moment?",
         rule: ("Visibility gate", "visibility-gate"),
         server: Server::Primary,
         steps: VISIBILITY,
