@@ -139,7 +139,7 @@ async fn a_merge_table_over_a_mapped_one_is_reported() {
     let mut db = Database::on_private(&mysql).await;
     db.run(&[
         "CREATE TABLE users (id INT PRIMARY KEY) ENGINE=MyISAM",
-        "CREATE TABLE all_users (id INT, INDEX (id)) ENGINE=MERGE UNION=(users) INSERT_METHOD=FIRST",
+        "CREATE TABLE all_users (id INT NOT NULL, INDEX (id)) ENGINE=MERGE UNION=(users) INSERT_METHOD=FIRST",
     ])
     .await;
     let warnings = check(&db, &db.interest("users", Columns::All)).await.expect("only a warning");
