@@ -28,8 +28,7 @@ use crate::effects::Effects;
 use crate::error::{as_gap, gap};
 use crate::event::{self, FLAG_IGNORABLE, Origins, TableMap, kind};
 use crate::events::Event;
-use crate::mariadb::event as mariadb;
-use crate::mariadb::set;
+use crate::mariadb::{event as mariadb, position::is_gtid, set};
 use crate::names::Names;
 use crate::position::place_after;
 use crate::queue::Piece;
@@ -39,8 +38,8 @@ use crate::table::{self, Described, Naming, Table};
 use crate::temporary::Temporary;
 use crate::xa::{Kept, Prepared};
 
-/// The table id of a rows event that has no rows and only marks the end of a statement.
-const NO_TABLE: u64 = 0x00ff_ffff;
+/// The table ids of a rows event that has no rows and only marks the end of a statement. A table may have one of them too.
+const NO_TABLE: [u64; 2] = [0x00ff_ffff, 0xffff_ffff_ffff];
 
 /// Maximum number of table maps that are kept from one transaction to the next. Beyond it they are dropped, because the log
 /// repeats a table map before each use.
@@ -63,6 +62,8 @@ pub(crate) struct Assembler {
     part_changes_max: usize,
     /// A transaction with more bytes of log is split.
     part_bytes_max: usize,
+    /// Maximum size of an event, also of one that is compressed.
+    event_bytes_max: usize,
     origins: Origins,
     /// The current table maps by table id.
     maps: HashMap<u64, Mapped>,
@@ -128,6 +129,7 @@ impl Assembler {
             names,
             part_changes_max: settings.part_changes_max,
             part_bytes_max: settings.part_bytes_max,
+            event_bytes_max: settings.event_bytes_max,
             origins: Origins::default(),
             maps: HashMap::new(),
             schema,
@@ -202,9 +204,11 @@ impl Assembler {
     /// `Gap` if the event cannot be decoded, or shows that changes are missing; `Config` if GTIDs are off.
     pub(crate) fn event(&mut self, event: &Event, out: &mut Vec<Piece>) -> Result<Step> {
         let (event_kind, size) = (event.header.kind, event.header.size as usize);
-        if let Some((plain, body)) =
-            mariadb::uncompressed(event_kind, &event.body).map_err(|e| as_gap("a compressed event", e))?
-        {
+        if mariadb::has_compressed_rows(event_kind) && self.is_unmapped(&event.body) {
+            return Ok(Step::Done);
+        }
+        let uncompressed = mariadb::uncompressed(event_kind, &event.body, self.event_bytes_max);
+        if let Some((plain, body)) = uncompressed.map_err(|e| as_gap("a compressed event", e))? {
             self.body(event, plain, &body, size, out)?;
             return Ok(Step::Done);
         }
@@ -371,15 +375,16 @@ impl Assembler {
         if let (Some(second), true) = (&mut self.second, described.is_some()) {
             second.table_map(body);
         }
-        let table = described;
-        self.maps.insert(map.table_id, Mapped { raw: body.into(), table });
+        self.maps.insert(map.table_id, Mapped { raw: body.into(), table: described });
         Ok(Step::Done)
     }
 
     /// Decodes the table map of a mapped table.
     fn describe(&self, map: &TableMap<'_>, name: &TableName, wanted: &Columns) -> Result<Described> {
         let open = self.open.as_ref().ok_or_else(outside)?;
-        let describe = |naming| table::describe(map, name, wanted, naming).map_err(|e| as_gap("a table map", e));
+        let is_mariadb = is_gtid(&open.gtid);
+        let describe =
+            |naming| table::describe(map, name, wanted, naming, is_mariadb).map_err(|e| as_gap("a table map", e));
         match describe(if self.numbered { Naming::Numbered } else { Naming::LogOnly })? {
             Described::NeedsNames => {}
             described => return Ok(described),
@@ -397,7 +402,7 @@ impl Assembler {
 
     /// Decodes the row changes of a mapped table, and splits the transaction if it has become large.
     fn rows(&mut self, event_kind: u8, body: &[u8], size: usize, out: &mut Vec<Piece>) -> Result<()> {
-        let Some(table) = Self::table_of(&self.maps, body)? else { return Ok(()) };
+        let Some(table) = Self::table_of(&self.maps, event_kind, body)? else { return Ok(()) };
         let open = self.open.as_mut().ok_or_else(outside)?;
         let rows = event::rows(event_kind, body).map_err(|e| as_gap("a rows event", e))?;
         let known = open.changes.len();
@@ -416,14 +421,19 @@ impl Assembler {
         Ok(())
     }
 
+    /// Returns true if the rows of an event are of a table that is not mapped.
+    fn is_unmapped(&self, body: &[u8]) -> bool {
+        let mapped = event::table_id(body).ok().and_then(|id| self.maps.get(&id));
+        mapped.is_some_and(|mapped| mapped.table.is_none())
+    }
+
     /// The table of a rows event; `None` if it is not mapped.
-    fn table_of<'a>(maps: &'a HashMap<u64, Mapped>, body: &[u8]) -> Result<Option<&'a Table>> {
+    fn table_of<'a>(maps: &'a HashMap<u64, Mapped>, event_kind: u8, body: &[u8]) -> Result<Option<&'a Table>> {
         let id = event::table_id(body).map_err(|e| as_gap("a rows event", e))?;
-        if id == NO_TABLE {
-            return Ok(None);
-        }
+        let is_empty = || event::rows(event_kind, body).is_ok_and(|rows| rows.columns == 0 || rows.images.is_empty());
         match maps.get(&id) {
             Some(mapped) => Ok(mapped.table.as_deref()),
+            None if NO_TABLE.contains(&id) && is_empty() => Ok(None),
             None => Err(gap(format!("a rows event has the table id {id}, which no table map has"))),
         }
     }

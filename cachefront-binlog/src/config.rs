@@ -37,7 +37,8 @@ pub struct BinlogSettings {
     /// The server sends a heartbeat after this time without an event. Default: 1 s.
     pub heartbeat: Duration,
     /// Without an event or a heartbeat for this long, the server counts as unresponsive and the log ends with an error.
-    /// Default: 3 s, three heartbeats.
+    /// MariaDB sends neither while it searches its log for the position, so the first event from it may take
+    /// `preflight_timeout`. Default: 3 s, three heartbeats.
     pub read_deadline: Duration,
     /// Maximum size of the decoded changes that are buffered, in bytes, about; beyond it reading pauses. Default: 16 MiB.
     pub buffer_bytes_max: usize,

@@ -7,10 +7,11 @@
 //! | a foreign key that refers to the target | `DELETE FROM countries` deletes rows of `users` by cascade |
 //! | a view that it reads, which calls a function | `INSERT INTO log SELECT * FROM touched_users` |
 //!
-//! All of these are objects of the server, so they are looked up when the log is opened, and again after each definition that
-//! may change them. A statement that has the name of a view anywhere counts as one that reads it; those of the database `sys`
-//! call only functions that read. A lookup is valid for later transactions only. It is complete only if the user may see every trigger, view
-//! and foreign key, for which it needs the rights TRIGGER and SELECT on all tables.
+//! All of these are objects of the server, so they are looked up when the log is opened. Once a statement needed them they are
+//! looked up again after each definition that may change them; a log of rows alone has no such statement. A statement that has
+//! the name of a view anywhere counts as one that reads it; those of the database `sys` call only functions that read. A lookup
+//! is valid for later transactions only. It is complete only if the user may see every trigger, view and foreign key, for which
+//! it needs the rights TRIGGER and SELECT on all tables.
 //!
 //! Tables of the database `mysql` have no triggers, because the server refuses them, and are no views or parents of foreign
 //! keys unless a user with full rights makes them so. Servers of cloud providers write there by themselves, as statements, so
@@ -22,6 +23,7 @@ use std::time::Duration;
 use cachefront_core::event::TableName;
 use cachefront_core::{ErrorKind, Gtid, Position, Result};
 use mysql_async::Conn;
+use tokio::time::Instant;
 
 use crate::charset::UNKNOWN;
 use crate::conn::Server;
@@ -34,6 +36,12 @@ const TABLES_MAX: usize = 100_000;
 /// How long a lookup waits until a definition is visible. A server that waits for a replica's acknowledgement may need longer;
 /// until then every statement may change any table.
 const VISIBLE_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long a lookup is not repeated that has taken too long: nothing is read from the log meanwhile.
+const TOO_SLOW_FOR: Duration = Duration::from_secs(60);
+
+/// The words of definitions that may change triggers, views, foreign keys and the names of tables.
+const DEFINING: [&[u8]; 4] = [b"TRIGGER", b"VIEW", b"REFERENCES", b"RENAME"];
 
 /// The database of the server's own tables.
 const SYSTEM: &str = "mysql";
@@ -48,8 +56,10 @@ pub(crate) struct Effects {
     /// The definitions that may have changed them since the lookup. A lookup that does not see all of them is void: the log
     /// has a definition before other sessions see it.
     defined: Position,
-    /// The lookup has taken too long. The next definition asks for another one.
-    too_slow: bool,
+    /// When a lookup has taken too long. A definition after [`TOO_SLOW_FOR`] asks for another one.
+    too_slow_at: Option<Instant>,
+    /// A statement needed them.
+    are_needed: bool,
 }
 
 /// The names of views, without their databases.
@@ -84,7 +94,7 @@ impl Views {
         let is_name = |word: &[u8]| !word.is_empty() && self.words.contains(&word.to_ascii_uppercase());
         self.has_quotes
             || self.has_foreign && !text.is_ascii()
-            || self.quoted.iter().any(|name| has_word(text, name))
+            || self.quoted.iter().any(|name| has_part(text, name))
             || !self.words.is_empty() && text.split(|&byte| !is_word(byte)).any(is_name)
     }
 }
@@ -105,7 +115,7 @@ struct Known {
 
 impl Effects {
     /// Returns true if a statement of this transaction that names `table` may have changed another table too.
-    pub(crate) fn may_follow(&self, table: &TableName, gtid: &Gtid) -> bool {
+    pub(crate) fn may_follow(&mut self, table: &TableName, gtid: &Gtid) -> bool {
         if table.database().contains(UNKNOWN) || table.name().contains(UNKNOWN) {
             return true;
         }
@@ -113,6 +123,7 @@ impl Effects {
         if table.database() == SYSTEM {
             return false;
         }
+        self.are_needed = true;
         match &self.known {
             Some(known) if !self.is_outdated() => {
                 known.read_at.contains(gtid) || known.tables.contains(&table.folded())
@@ -122,10 +133,12 @@ impl Effects {
     }
 
     /// Returns true if a statement of this transaction may read a view, and a view may call a function that changes rows.
-    pub(crate) fn may_read_view(&self, text: &[u8], gtid: &Gtid) -> bool {
+    pub(crate) fn may_read_view(&mut self, text: &[u8], gtid: &Gtid) -> bool {
+        let may_read = has_part(text, b"SELECT") || has_part(text, b"TABLE");
+        self.are_needed |= may_read;
         match &self.known {
             Some(known) if !self.is_outdated() && !known.read_at.contains(gtid) => known.views.are_in(text),
-            _ => has_word(text, b"SELECT") || has_word(text, b"TABLE"),
+            _ => may_read,
         }
     }
 
@@ -136,15 +149,20 @@ impl Effects {
 
     /// Notes a definition: those of triggers, views, foreign keys and names change the effects.
     pub(crate) fn note(&mut self, text: &[u8], gtid: &Gtid) {
-        const WORDS: [&[u8]; 4] = [b"TRIGGER", b"VIEW", b"REFERENCES", b"RENAME"];
-        if (self.known.is_some() || self.too_slow) && WORDS.into_iter().any(|word| has_word(text, word)) {
+        let is_again = self.too_slow_at.is_some_and(|at| at.elapsed() >= TOO_SLOW_FOR);
+        if (self.known.is_some() || is_again) && may_define(text) {
             self.defined.insert(gtid);
         }
     }
 
-    /// Returns true if they should be looked up again.
+    /// Returns true if a definition may have changed them since the lookup.
     pub(crate) fn is_outdated(&self) -> bool {
         !self.defined.is_empty()
+    }
+
+    /// Returns true if they should be looked up again.
+    pub(crate) fn needs_lookup(&self) -> bool {
+        self.are_needed && self.is_outdated()
     }
 
     /// Looks them up, over a connection of their own. Without the rights to see them all, or if the server takes too long, they are
@@ -159,8 +177,8 @@ impl Effects {
             // The connection is in the middle of a reply.
             Err(error) if error.kind() == ErrorKind::Timeout => {
                 drop(conn);
-                *self = Self { too_slow: true, ..Self::default() };
-                tracing::warn!(error = %error.chain(), "triggers, views and foreign keys are unknown: each statement that changes rows flushes everything, until the next definition or session");
+                *self = Self { too_slow_at: Some(Instant::now()), are_needed: self.are_needed, ..Self::default() };
+                tracing::warn!(error = %error.chain(), "triggers, views and foreign keys are unknown: each statement that changes rows flushes everything, until a definition in a minute or more, or the next session");
             }
             Err(error) => return Err(error),
         }
@@ -174,7 +192,7 @@ impl Effects {
         if !server.within("waiting for a definition to be visible", limit, visible).await?? {
             return Ok(());
         }
-        *self = Self::default();
+        *self = Self { are_needed: self.are_needed, ..Self::default() };
         let grants: Vec<String> =
             server.within("reading the user's rights", server.query_timeout(), conn.all_of("SHOW GRANTS")).await?;
         if !sees_all(&grants) {
@@ -214,8 +232,24 @@ impl Effects {
 }
 
 /// Returns true if a text has this word, in any case, also as a part of a longer one.
-fn has_word(text: &[u8], word: &[u8]) -> bool {
+fn has_part(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}
+
+/// Returns true if a statement may define a trigger, a view or a foreign key, or change the name of a table. Those about rights
+/// have the same words and define nothing.
+fn may_define(text: &[u8]) -> bool {
+    let begins = text.trim_ascii_start().split(|&byte| !is_word(byte)).next().unwrap_or_default();
+    if [b"GRANT".as_slice(), b"REVOKE"].iter().any(|verb| begins.eq_ignore_ascii_case(verb)) {
+        return false;
+    }
+    let mut words = text.split(|&byte| !is_word(byte));
+    words.any(|word| {
+        // The version of a comment that is executed may be right before the word.
+        let start = word.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or_default();
+        let word = word.get(start..).unwrap_or_default();
+        DEFINING.iter().any(|defining| word.eq_ignore_ascii_case(defining))
+    })
 }
 
 /// Returns true if the grants include TRIGGER and SELECT on all tables, without exceptions.
@@ -242,6 +276,7 @@ mod tests {
     fn a_statement_has_effects_unless_the_lookup_excludes_them() {
         let (old, new) = (Gtid { origin: "a".into(), number: 10 }, Gtid { origin: "a".into(), number: 11 });
         let mut effects = Effects::of(&["shop.audit"], &[], "a:1-10".parse().expect("a position"));
+        assert!(!effects.needs_lookup());
         for (table, gtid, expected) in [
             ("shop.log", &new, false),
             ("shop.log", &old, true),
@@ -254,7 +289,7 @@ mod tests {
         effects.note(b"CREATE TABLE x (id INT)", &new);
         assert!(!effects.may_follow(&"shop.log".into(), &new));
         effects.note(b"create trigger t before insert on log for each row set @a = 1", &new);
-        assert!(effects.is_outdated() && effects.may_follow(&"shop.log".into(), &new));
+        assert!(effects.needs_lookup() && effects.may_follow(&"shop.log".into(), &new));
         let mut unknown = Effects::default();
         unknown.note(b"CREATE VIEW v AS SELECT 1", &new);
         assert!(!unknown.is_outdated() && unknown.may_follow(&"shop.log".into(), &new));
@@ -269,18 +304,46 @@ mod tests {
         let mut effects = Effects::of(&["shop.audit"], &[], "a:1-10".parse().expect("a position"));
         effects.look_up(&server).await.expect("no error");
         assert!(!effects.are_known() && effects.may_follow(&"shop.log".into(), &new), "unknown: anything may follow");
-        assert!(!effects.is_outdated(), "no event asks again");
-        effects.note(b"CREATE TABLE x (id INT)", &new);
-        assert!(!effects.is_outdated());
+        assert!(!effects.needs_lookup(), "no event asks again");
         effects.note(b"CREATE VIEW v AS SELECT 1", &new);
-        assert!(effects.is_outdated());
+        assert!(!effects.needs_lookup(), "it would be as slow");
+        effects.too_slow_at = Instant::now().checked_sub(TOO_SLOW_FOR);
+        assert!(effects.too_slow_at.is_some());
+        effects.note(b"CREATE TABLE x (id INT)", &new);
+        assert!(!effects.needs_lookup());
+        effects.note(b"CREATE VIEW v AS SELECT 1", &new);
+        assert!(effects.needs_lookup());
+    }
+
+    #[test]
+    fn only_definitions_that_a_statement_needs_ask_for_a_lookup() {
+        let new = Gtid { origin: "a".into(), number: 11 };
+        for (text, asks) in [
+            ("create view v as select 1", true),
+            ("CREATE /*!50017 DEFINER=`a`@`%`*/ /*!50003TRIGGER t BEFORE INSERT ON x FOR EACH ROW SET @a = 1*/", true),
+            ("ALTER TABLE x ADD FOREIGN KEY (a) REFERENCES y (id)", true),
+            ("/* GRANT */ RENAME TABLE a TO b", true),
+            ("TRUNCATE TABLE reviews", false),
+            ("CREATE TABLE preview_cache (review TEXT, view_count INT)", false),
+            ("DROP TEMPORARY TABLE tmp_review", false),
+            (" GRANT SHOW VIEW, TRIGGER, REFERENCES ON *.* TO `a`@`%`", false),
+            ("REVOKE TRIGGER ON *.* FROM a", false),
+        ] {
+            let mut effects = Effects::of(&[], &[], "a:1-10".parse().expect("a position"));
+            effects.note(text.as_bytes(), &new);
+            assert!(!effects.needs_lookup(), "no statement without its rows needs it");
+            effects.may_follow(&"mysql.rds_heartbeat2".into(), &new);
+            assert!(!effects.needs_lookup(), "nor does one on the server's own tables");
+            assert_eq!(effects.may_follow(&"shop.log".into(), &new), asks, "{text}");
+            assert_eq!(effects.needs_lookup(), asks, "{text}");
+        }
     }
 
     #[test]
     fn a_statement_may_read_the_views_that_it_has_the_names_of() {
         let (old, new) = (Gtid { origin: "a".into(), number: 10 }, Gtid { origin: "a".into(), number: 11 });
         let of = |views: &[&str]| Effects::of(&[], views, "a:1-10".parse().expect("a position"));
-        let effects = of(&["touched", "v"]);
+        let mut effects = of(&["touched", "v"]);
         for (text, expected) in [
             ("INSERT INTO log SELECT * FROM Touched", true),
             ("INSERT INTO log SELECT * FROM `shop`.`v`", true),
@@ -305,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_name_with_an_unknown_character_may_have_effects() {
-        let effects = Effects::of(&[], &[], "a:1-10".parse().expect("a position"));
+        let mut effects = Effects::of(&[], &[], "a:1-10".parse().expect("a position"));
         let gtid = Gtid { origin: "a".into(), number: 11 };
         assert!(effects.may_follow(&TableName::new("shop", "\u{fffd}"), &gtid));
         assert!(effects.may_follow(&TableName::new("\u{fffd}ysql", "t"), &gtid));

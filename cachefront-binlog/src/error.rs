@@ -205,7 +205,7 @@ fn classify_fatal(address: &str, message: &str) -> (ErrorKind, String) {
         );
         return (ErrorKind::Unavailable, text);
     }
-    if has(&["not open"]) {
+    if has(&["log is not open"]) {
         return (ErrorKind::Config, format!("{address} writes no binary log: start it with --log-bin"));
     }
     if has(&["gtid_strict_mode", "not in the master's binlog", "has more gtids than"]) {
@@ -271,6 +271,7 @@ mod tests {
                 "not have",
             ),
             ("Could not find GTID state requested by slave in any binlog files. .. have been purged.", "has purged"),
+            ("Could not open log file", "its message says why"),
             ("bogus data in log event; the first event .. the last event read from ..", "its message says why"),
         ] {
             let error = fatal(lost);

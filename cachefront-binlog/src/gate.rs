@@ -20,7 +20,7 @@ use crate::conn::{Server, Tls};
 use crate::link::{Lent, Link};
 use crate::mariadb::{IDENTITY_PREFIX, is_mariadb, position::is_of_mariadb, visible};
 use crate::origin::{Origin, wrong_server};
-use crate::position::{logged, wait_call, wait_visible};
+use crate::position::{UNLIMITED, logged, wait_call, wait_visible};
 
 /// Maximum time of one wait on the server: a wait whose future is dropped occupies a server thread until it ends.
 const WAIT_ON_SERVER_MAX: Duration = Duration::from_millis(500);
@@ -214,10 +214,10 @@ fn query(position: &Position, limit: Duration, expected: Option<&str>) -> String
     match expected {
         // The characters of a UUID. Anything else would need quoting, and no wait takes place.
         Some(uuid) if uuid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
-            format!("SELECT @@GLOBAL.server_uuid, IF(@@GLOBAL.server_uuid = '{uuid}', {wait}, NULL)")
+            format!("SELECT {UNLIMITED} @@GLOBAL.server_uuid, IF(@@GLOBAL.server_uuid = '{uuid}', {wait}, NULL)")
         }
         Some(_) => "SELECT @@GLOBAL.server_uuid, NULL".into(),
-        None => format!("SELECT @@GLOBAL.server_uuid, {wait}"),
+        None => format!("SELECT {UNLIMITED} @@GLOBAL.server_uuid, {wait}"),
     }
 }
 
@@ -230,10 +230,10 @@ mod tests {
         let position: Position = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".parse().expect("a position");
         let wait = "WAIT_FOR_EXECUTED_GTID_SET('3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5', 0.250)";
         let limit = Duration::from_millis(250);
-        assert_eq!(query(&position, limit, None), format!("SELECT @@GLOBAL.server_uuid, {wait}"));
+        assert_eq!(query(&position, limit, None), format!("SELECT {UNLIMITED} @@GLOBAL.server_uuid, {wait}"));
         assert_eq!(
             query(&position, limit, Some("3e-1")),
-            format!("SELECT @@GLOBAL.server_uuid, IF(@@GLOBAL.server_uuid = '3e-1', {wait}, NULL)")
+            format!("SELECT {UNLIMITED} @@GLOBAL.server_uuid, IF(@@GLOBAL.server_uuid = '3e-1', {wait}, NULL)")
         );
         assert_eq!(query(&position, limit, Some("' OR '")), "SELECT @@GLOBAL.server_uuid, NULL");
     }

@@ -10,8 +10,8 @@
 //! | type | name | value | logged with |
 //! |---:|---|---|---|
 //! | 1 | SIGNEDNESS | one bit per number, 1 is unsigned | MINIMAL |
-//! | 2 | DEFAULT_CHARSET | a collation, then pairs of index and collation | MINIMAL |
-//! | 3 | COLUMN_CHARSET | a collation per text column | MINIMAL |
+//! | 2 | DEFAULT_CHARSET | a collation, then pairs of index and collation; MariaDB also counts GEOMETRY columns | MINIMAL |
+//! | 3 | COLUMN_CHARSET | a collation per text column; of MariaDB also per GEOMETRY column | MINIMAL |
 //! | 4 | COLUMN_NAME | length and name per column | FULL |
 //! | 5 | SET_STR_VALUE | per SET column a count, then length and label each | FULL |
 //! | 6 | ENUM_STR_VALUE | the same per ENUM column | FULL |
@@ -63,6 +63,8 @@ pub(crate) enum Class {
     Character,
     Enum,
     Set,
+    /// On MariaDB it has a collation, `binary`, as texts have.
+    Geometry,
     Other,
 }
 
@@ -88,17 +90,18 @@ mod field {
 
 /// Parses the fields. Unknown ones are skipped by their length.
 ///
-/// `classes` has one item per column of the table map, in its order.
+/// `classes` has one item per column of the table map, in its order. `is_mariadb` says which server wrote the log.
 ///
 /// # Errors
 /// `Corrupt` if a field ends too early. A field of an unknown type is no error: later servers add
 /// some.
-pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
+pub(crate) fn parse(bytes: &[u8], classes: &[Class], is_mariadb: bool) -> Result<Metadata> {
     let mut metadata =
         Metadata { collations: vec![None; classes.len()], labels: vec![None; classes.len()], ..Metadata::default() };
     let of = |wanted: &[Class]| -> Vec<usize> {
         classes.iter().enumerate().filter(|(_, class)| wanted.contains(class)).map(|(index, _)| index).collect()
     };
+    let texts = || of(if is_mariadb { &[Class::Character, Class::Geometry] } else { &[Class::Character] });
     let mut stored: Vec<Option<Vec<&[u8]>>> = vec![None; classes.len()];
     let mut cursor = Cursor::new(bytes);
     while !cursor.is_empty() {
@@ -108,11 +111,11 @@ pub(crate) fn parse(bytes: &[u8], classes: &[Class]) -> Result<Metadata> {
             field::SIGNEDNESS => {
                 metadata.unsigned = Some(signs(&mut value, &of(&[Class::Number]), classes.len())?);
             }
-            field::DEFAULT_CHARSET => default_charset(&mut value, &of(&[Class::Character]), &mut metadata.collations)?,
+            field::DEFAULT_CHARSET => default_charset(&mut value, &texts(), &mut metadata.collations)?,
             field::ENUM_AND_SET_DEFAULT_CHARSET => {
                 default_charset(&mut value, &of(&[Class::Enum, Class::Set]), &mut metadata.collations)?;
             }
-            field::COLUMN_CHARSET => column_charsets(&mut value, &of(&[Class::Character]), &mut metadata.collations)?,
+            field::COLUMN_CHARSET => column_charsets(&mut value, &texts(), &mut metadata.collations)?,
             field::ENUM_AND_SET_COLUMN_CHARSET => {
                 column_charsets(&mut value, &of(&[Class::Enum, Class::Set]), &mut metadata.collations)?;
             }
@@ -222,14 +225,26 @@ mod tests {
             &[99, 2, 0, 0],
         ]
         .concat();
-        let metadata = parse(&bytes, &classes).expect("metadata");
+        let metadata = parse(&bytes, &classes, false).expect("metadata");
         assert_eq!(metadata.unsigned, Some(vec![false, false, false, true, false]));
         assert_eq!(metadata.collations, [None, Some(45), None, None, Some(8)]);
         assert_eq!(metadata.names.map(|names| names.join("")), Some("abcde".into()));
         assert_eq!(metadata.labels[2].as_deref().map(|labels| labels.join(",")), Some("x,y".into()));
         for end in 0..bytes.len() {
             // Truncated anywhere, it is parsed or refused, and does not panic.
-            let _ = parse(&bytes[..end], &classes);
+            let _ = parse(&bytes[..end], &classes, false);
         }
+    }
+
+    #[test]
+    fn a_geometry_has_a_collation_on_mariadb_only() {
+        let classes = [Class::Number, Class::Geometry, Class::Character, Class::Character];
+        let read = |bytes: &[u8], is_mariadb| parse(bytes, &classes, is_mariadb).expect("metadata").collations;
+        let each = [3, 5, 63, 8, 0xfc, 0x2e, 4];
+        assert_eq!(read(&each, true), [None, Some(63), Some(8), Some(1_070)]);
+        assert_eq!(read(&[3, 4, 8, 0xfc, 0x2e, 4], false), [None, None, Some(8), Some(1_070)]);
+        let default = [2, 3, 63, 1, 45];
+        assert_eq!(read(&default, true), [None, Some(63), Some(45), Some(63)]);
+        assert_eq!(read(&default, false), [None, None, Some(63), Some(45)]);
     }
 }

@@ -96,11 +96,15 @@ pub(crate) async fn wait_executed<Q: Queryable>(conn: &mut Q, position: &Positio
         let (has, _) = logged(conn).await?;
         return wait_visible(conn, position, deadline, has).await;
     }
-    let sql = format!("SELECT {}", wait_call(position, limit));
+    let sql = format!("SELECT {UNLIMITED} {}", wait_call(position, limit));
     let timed_out: Option<Option<i64>> =
         conn.first_of(sql).await.map_err(|cause| error::query("waiting until a position is executed", cause))?;
     Ok(timed_out.flatten() == Some(0))
 }
+
+/// Follows the SELECT of a call that waits: without it the server ends a wait that is longer than its `max_execution_time`, with an
+/// error. The number, in milliseconds, is the largest one; 0 would mean the server's own limit.
+pub(crate) const UNLIMITED: &str = "/*+ MAX_EXECUTION_TIME(4294967295) */";
 
 /// Returns the call that waits on a server of MySQL; it returns 0 if the server has executed everything up to `position`.
 pub(crate) fn wait_call(position: &Position, limit: Duration) -> String {

@@ -105,7 +105,7 @@ impl Reader {
             // Rows of an altered table are logged after the alteration has become visible.
             self.look_up(&[table], &Position::new()).await?;
         }
-        if self.assembler.effects().is_outdated() {
+        if self.assembler.effects().needs_lookup() {
             self.assembler.effects().look_up(&self.server).await?;
         }
         let (altered, by) = self.assembler.take_altered();

@@ -113,7 +113,8 @@ fn decode_images(rows: &Rows<'_>, widths: [usize; 2], table: &Table, changes: &m
             add_table(table, why.into(), changes);
             return Ok(());
         }
-        if widths[0] != 0 && widths[1] != rows.columns {
+        // A document whose difference is empty is unchanged too, although the image has its column.
+        if widths[0] != 0 && (widths[1] != rows.columns || differences.is_some()) {
             keep_unchanged(before.get(begin..).unwrap_or_default(), after);
         }
         count += 1;
@@ -376,6 +377,25 @@ mod tests {
         decode(&event(Some(&[0b01]), Some(&[0b10]), &[0, 7, 0, 41]), &table(true), &mut changes).expect("an update");
         let [Change::Row(row)] = &changes[..] else { panic!("{changes:?}") };
         assert_eq!(row.after.as_ref().expect("an image").get::<u64>("id").expect("the id"), 7);
+    }
+
+    #[test]
+    fn a_difference_of_no_length_is_the_document_before() {
+        let column = Column { kind: Kind::Json { length_bytes: 1 }, wanted: true };
+        let docs = Table::new("shop.docs".into(), ["doc"].map(Box::from).into(), vec![column], true);
+        // A 16-bit integer before; the options, the bits of differences, and a difference of no length after.
+        let update = |after: &[u8], changes: &mut Vec<Change>| {
+            let images = [&[0, 3, 5, 7, 0], after].concat();
+            let rows = Rows { columns: 1, before: Some(&[1]), after: Some(&[1]), is_partial: true, images: &images };
+            decode(&rows, &docs, changes).expect("an update");
+        };
+        let mut changes = Vec::new();
+        update(&[1, 1, 0, 0], &mut changes);
+        let [Change::Row(row)] = &changes[..] else { panic!("{changes:?}") };
+        assert_eq!(row.after.as_ref().expect("an image").get::<String>("doc").expect("the document"), "7");
+        changes.clear();
+        update(&[1, 1, 0, 1, 9], &mut changes);
+        assert_eq!(tables_of(&changes), ["shop.docs"]);
     }
 
     #[test]

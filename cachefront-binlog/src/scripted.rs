@@ -1,6 +1,8 @@
 //! A server for tests that logs any user in, replies to the queries of a reader, and then sends the log that a test wrote;
 //! and the events of such a log.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,16 +28,25 @@ impl Scripted {
 
     /// Serves events as a server of this version. It has MySQL's variables, except that `@@read_only` is a word.
     pub(crate) async fn serve_as(version: &'static str, events: Vec<Vec<u8>>) -> Self {
-        Self::listen(move |mut client| {
-            let events = events.clone();
-            async move { session(&mut client, version, &events, None).await }
-        })
-        .await
+        Self::play(Script { version, events, ..Script::default() }).await
+    }
+
+    /// Serves events as the server of this identity, and waits before the last one.
+    pub(crate) async fn serve_late(identity: &'static str, delay: Duration, events: Vec<Vec<u8>>) -> Self {
+        Self::play(Script { identity, delay, events, ..Script::default() }).await
     }
 
     /// Never replies to this query.
     pub(crate) async fn without_reply_to(sql: &'static str) -> Self {
-        Self::listen(move |mut client| async move { session(&mut client, "9.7.4", &[], Some(sql)).await }).await
+        Self::play(Script { unanswered: Some(sql), ..Script::default() }).await
+    }
+
+    async fn play(script: Script) -> Self {
+        Self::listen(move |mut client| {
+            let script = script.clone();
+            async move { session(&mut client, &script).await }
+        })
+        .await
     }
 
     /// Refuses every client with this error instead of a greeting.
@@ -68,6 +79,24 @@ impl Scripted {
             }
         });
         Self { url, _serving: serving }
+    }
+}
+
+/// What a server says.
+#[derive(Clone)]
+struct Script {
+    version: &'static str,
+    identity: &'static str,
+    events: Vec<Vec<u8>>,
+    /// How long it waits before the last event.
+    delay: Duration,
+    /// A query that it never replies to.
+    unanswered: Option<&'static str>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { version: "9.7.4", identity: UUID, events: Vec::new(), delay: Duration::ZERO, unanswered: None }
     }
 }
 
@@ -108,27 +137,27 @@ pub(crate) fn payload_body(algorithm: u8, unpacked: u64, packed: &[u8]) -> Vec<u
     body
 }
 
-/// Logs a client in, and replies to its commands until it goes; never to the query `unanswered`.
-async fn session(
-    client: &mut TcpStream,
-    version: &str,
-    events: &[Vec<u8>],
-    unanswered: Option<&str>,
-) -> std::io::Result<()> {
-    send(client, 0, &greeting_as(version, false)).await?;
+/// Logs a client in, and replies to its commands until it goes.
+async fn session(client: &mut TcpStream, script: &Script) -> std::io::Result<()> {
+    send(client, 0, &greeting_as(script.version, false)).await?;
     receive(client).await?;
     send(client, 2, OK).await?;
     loop {
         let command = receive(client).await?;
         match command.split_first() {
-            Some((0x03, sql)) if unanswered.is_some_and(|query| query.as_bytes() == sql) => {}
-            Some((0x03, sql)) => reply(client, &String::from_utf8_lossy(sql)).await?,
-            Some((0x1e, _)) => {
-                for (number, event) in events.iter().enumerate() {
+            Some((0x03, sql)) if script.unanswered.is_some_and(|query| query.as_bytes() == sql) => {}
+            Some((0x03, sql)) => reply(client, &String::from_utf8_lossy(sql), script.identity).await?,
+            // With a position of MySQL, or of MariaDB.
+            Some((0x1e | 0x12, _)) => {
+                for (number, event) in script.events.iter().enumerate() {
+                    if number + 1 == script.events.len() {
+                        // sleep: a server that searches its log for the position.
+                        tokio::time::sleep(script.delay).await;
+                    }
                     let packet = [&[0], &event[..]].concat();
                     send(client, number as u8 + 1, &packet).await?;
                 }
-                send(client, events.len() as u8 + 1, EOF).await?;
+                send(client, script.events.len() as u8 + 1, EOF).await?;
             }
             _ => send(client, 1, OK).await?,
         }
@@ -136,11 +165,11 @@ async fn session(
 }
 
 /// Replies to a query: one row if it reads variables.
-async fn reply(client: &mut TcpStream, sql: &str) -> std::io::Result<()> {
+async fn reply(client: &mut TcpStream, sql: &str, identity: &str) -> std::io::Result<()> {
     // A variable that is not compared is returned as it is.
     let read_only = if sql.contains("CAST(@@GLOBAL.read_only AS CHAR) NOT IN") { "0" } else { "OFF" };
     let row = if sql.contains("@@GLOBAL.server_uuid") {
-        let mut row = vec![format!("{UUID}:1-5"), UUID.to_owned()];
+        let mut row = vec![format!("{UUID}:1-5"), identity.to_owned()];
         row.extend(sql.contains("@@GLOBAL.read_only").then(|| read_only.to_owned()));
         row
     } else if sql.contains("@@GLOBAL.read_only") {

@@ -32,7 +32,7 @@ use cachefront_core::event::TableName;
 
 use crate::charset::{Charset, to_latin1};
 use crate::event::Query;
-use lexer::{Quoting, Token, Tokens, Unread, has_conditional};
+use lexer::{Quoting, Token, Tokens, Unread, has_conditional, has_dollars};
 
 /// The effect of a statement on a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub(crate) enum Statement {
     /// A change of rows of these tables that was logged as a statement, so that the rows are unknown. Without a table, the
     /// statement may change rows of any. What triggers and foreign keys do besides is not in the log.
     Rows(Vec<TableName>),
-    /// A temporary table was created.
-    Temporary(TableName),
+    /// A temporary table was created; `filled` if from a query, which is logged instead of what it has changed besides.
+    Temporary { table: TableName, filled: bool },
     /// Temporary tables were dropped.
     NoTemporary(Vec<TableName>),
 }
@@ -91,8 +91,9 @@ pub(crate) fn classify(query: &Query<'_>) -> Statement {
     };
     let (texts, is_known) = readings(query);
     let read = texts.iter().flat_map(|text| {
-        let conditional = has_conditional(text).then(|| quotings.iter().map(|quoting| quoting.skipping_conditional()));
-        quotings.iter().copied().chain(conditional.into_iter().flatten()).map(|quoting| Tokens::read(text, quoting))
+        let (conditional, dollars) = (has_conditional(text), has_dollars(text));
+        let each = quotings.iter().flat_map(move |quoting| quoting.variants(conditional, dollars));
+        each.map(|quoting| Tokens::read(text, quoting))
     });
     let effects = read.filter_map(|read| match read {
         Ok(tokens) => Some(Parser { tokens, database: &database }.statement().unwrap_or(Statement::Anything)),
@@ -209,9 +210,19 @@ impl Parser<'_> {
     ///
     /// The verb decides, and for DDL the object.
     fn statement(&mut self) -> Option<Statement> {
-        let Some(word) = self.tokens.next_word() else {
-            // Only comments.
-            return self.tokens.at_end().then_some(Statement::Harmless);
+        let word = loop {
+            let Some(word) = self.tokens.next_word() else {
+                // Only comments.
+                return self.tokens.at_end().then_some(Statement::Harmless);
+            };
+            // MariaDB's `SET STATEMENT name = value, .. FOR` precedes a statement, also another one of its kind. A text may have
+            // any number of them, so this is no recursion.
+            if word != "SET" || !self.tokens.word("STATEMENT") {
+                break word;
+            }
+            while !self.tokens.word("FOR") {
+                self.tokens.next()?;
+            }
         };
         match word.as_str() {
             // MariaDB's BEGIN NOT ATOMIC is a block of statements.
@@ -232,7 +243,6 @@ impl Parser<'_> {
                 (self.tokens.word("TABLE") || self.tokens.word("TABLES")).then_some(())?;
                 self.names()
             }
-            "SET" if self.tokens.word("STATEMENT") => self.set_statement(),
             // MariaDB's ANALYZE executes the statement that follows.
             "ANALYZE" if !self.tokens.peek_word().is_some_and(|word| TABLE_WORDS.contains(&&*word)) => None,
             "GRANT" | "REVOKE" | "SET" | "FLUSH" | "ANALYZE" | "OPTIMIZE" | "CHECK" | "CHECKSUM" | "INSTALL"
@@ -245,14 +255,6 @@ impl Parser<'_> {
             }
             _ => None,
         }
-    }
-
-    /// MariaDB's `SET STATEMENT name = value, .. FOR` precedes a statement.
-    fn set_statement(&mut self) -> Option<Statement> {
-        while !self.tokens.word("FOR") {
-            self.tokens.next()?;
-        }
-        self.statement()
     }
 
     /// ROLLBACK of a whole transaction is logged only if it could not undo all changes: those logged before it are valid.
@@ -312,7 +314,7 @@ impl Parser<'_> {
     fn temporary(&mut self, verb: &str) -> Option<Statement> {
         self.if_exists();
         match verb {
-            "CREATE" => self.table().map(Statement::Temporary),
+            "CREATE" => Some(Statement::Temporary { table: self.table()?, filled: self.has_query()? }),
             "DROP" => match self.names()? {
                 Statement::Tables(tables) => Some(Statement::NoTemporary(tables)),
                 other => Some(other),
@@ -326,18 +328,28 @@ impl Parser<'_> {
     fn create_table(&mut self, replaced: bool) -> Option<Statement> {
         self.if_exists();
         let tables = vec![self.table()?];
-        let mut depth = 0_usize;
+        Some(match self.has_query()? {
+            true => Statement::Filled(tables),
+            false if replaced => Statement::Tables(tables),
+            false => Statement::Created(tables),
+        })
+    }
+
+    /// Takes the rest of CREATE TABLE, and returns whether it has a query. `None` if that may call a stored function.
+    fn has_query(&mut self) -> Option<bool> {
         while let Some(token) = self.tokens.next() {
-            match token {
-                Token::Symbol('(') => depth += 1,
-                Token::Symbol(')') => depth = depth.saturating_sub(1),
-                Token::Word(word) if word == "SELECT" || depth == 0 && matches!(&*word, "TABLE" | "VALUES") => {
-                    return write::calls_only_known(&mut self.tokens).then_some(Statement::Filled(tables));
-                }
-                _ => {}
+            let Token::Word(word) = token else { continue };
+            let is_query = match word.as_str() {
+                "SELECT" | "TABLE" => true,
+                // Those of a partition are `VALUES LESS THAN` and `VALUES IN`.
+                "VALUES" => !self.tokens.peek_word().is_some_and(|next| matches!(&*next, "LESS" | "IN")),
+                _ => false,
+            };
+            if is_query {
+                return write::calls_only_known(&mut self.tokens).then_some(true);
             }
         }
-        Some(if replaced { Statement::Tables(tables) } else { Statement::Created(tables) })
+        Some(false)
     }
 
     /// Finds the keyword of the object, after optional words.

@@ -36,8 +36,9 @@ use uuid::Builder;
 use crate::config::BinlogSettings;
 use crate::conn::Server;
 use crate::error;
+use crate::event::kind;
 use crate::events::{Event, EventReader};
-use crate::mariadb::{IDENTITY_PREFIX, position::to_connect_state};
+use crate::mariadb::{IDENTITY_PREFIX, event as mariadb, position::to_connect_state};
 use crate::origin::wrong_server;
 use crate::position::{POSITION, to_sids};
 use crate::wire::{self, DriverResult, LogConn};
@@ -69,6 +70,9 @@ pub(crate) struct Stream {
     conn: LogConn,
     reader: EventReader,
     deadline: Duration,
+    /// The deadline once the server has found the position: MariaDB sends nothing, not even a heartbeat, while it searches its log
+    /// for it, besides what precedes the first transaction.
+    after_search: Option<Duration>,
     /// Fires if the connection made no progress for one to two deadlines. It is reset only when it fires, because a reset for each event would
     /// cost more than reading the event. It is polled only while no event is ready, so a pause of the reader is not
     /// mistaken for an unresponsive server.
@@ -81,7 +85,8 @@ impl Stream {
     ///
     /// # Errors
     /// `Gap` if the position is purged or of another server, `Config` if the user may not read the
-    /// log, `Timeout` if the server does not reply within `query_timeout`, or sends no event within `read_deadline`,
+    /// log, `Timeout` if the server does not reply within `query_timeout`, or sends no event within `read_deadline` (MariaDB
+    /// within `preflight_timeout`, if that is longer),
     /// `Unavailable` if the address leads to another server.
     pub(crate) async fn open(
         server: &Server,
@@ -103,10 +108,13 @@ impl Stream {
             Ok(requested) => requested.map_err(|cause| error::stream(server.address(), server.user(), cause))?,
             Err(_) => return Err(unresponsive(server, server.query_timeout())),
         }
-        let deadline = settings.read_deadline;
+        let (deadline, after_search) = match origin.starts_with(IDENTITY_PREFIX) {
+            true => (settings.read_deadline.max(settings.preflight_timeout), Some(settings.read_deadline)),
+            false => (settings.read_deadline, None),
+        };
         let alarm = Box::pin(tokio::time::sleep(deadline));
         let reader = EventReader::new(settings.event_bytes_max);
-        let mut stream = Self { server: server.clone(), conn, reader, deadline, alarm };
+        let mut stream = Self { server: server.clone(), conn, reader, deadline, after_search, alarm };
         let first = stream.next().await?;
         Ok((stream, first))
     }
@@ -143,7 +151,14 @@ impl Stream {
         let mut packet = packet.map_err(lost)?;
         if packet.first() == Some(&0) {
             packet.advance(1);
-            return self.reader.read(packet);
+            let event = self.reader.read(packet)?;
+            if !matches!(event.header.kind, kind::ROTATE | kind::FORMAT_DESCRIPTION | mariadb::kind::GTID_LIST)
+                && let Some(deadline) = self.after_search.take()
+            {
+                self.deadline = deadline;
+                self.alarm.as_mut().reset(Instant::now() + deadline);
+            }
+            return Ok(event);
         }
         if wire::is_end(&packet) {
             return Err(Error::new(
@@ -212,7 +227,6 @@ fn unresponsive(server: &Server, deadline: Duration) -> Error {
 mod tests {
     use super::*;
     use crate::conn::Tls;
-    use crate::event::kind;
     use crate::scripted::{Scripted, UUID, bytes_of, payload_body};
 
     fn payload(unpacked: u64, packed: &[u8]) -> Vec<u8> {
@@ -282,6 +296,25 @@ mod tests {
             let opened = Stream::open(&server, UUID, &Identity::new(None), &from, &settings).await;
             assert!(opened.is_ok(), "{version}: {:?}", opened.err());
         }
+    }
+
+    #[tokio::test]
+    async fn mariadb_may_search_for_the_position_longer_than_the_deadline() {
+        let (heartbeat, deadline) = (Duration::from_millis(10), Duration::from_millis(50));
+        let settings = BinlogSettings::default().with_heartbeat(heartbeat).with_read_deadline(deadline);
+        let events = vec![bytes_of(kind::XID, 0, &[0; 8])];
+        let scripted = Scripted::serve_late("mariadb-1-abc", deadline * 6, events.clone()).await;
+        open(&scripted, "mariadb-1-abc", &settings).await.expect("it is still searching");
+        let begins = vec![bytes_of(kind::ROTATE, 0, &[0; 12]), events[0].clone()];
+        let late = Scripted::serve_late("mariadb-1-abc", deadline * 6, begins).await;
+        let mut stream = open(&late, "mariadb-1-abc", &settings).await.expect("what precedes the first transaction");
+        stream.next().await.expect("it is still searching");
+        let impatient = settings.with_preflight_timeout(deadline);
+        let error = open(&scripted, "mariadb-1-abc", &impatient).await.expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let frozen = Scripted::serve_late(UUID, deadline * 6, events).await;
+        let error = open(&frozen, UUID, &settings).await.expect_err("a server of MySQL sends heartbeats");
+        assert_eq!(error.kind(), ErrorKind::Timeout);
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub(crate) enum Naming<'a> {
     Numbered,
 }
 
-/// Decodes the table map of a mapped table.
+/// Decodes the table map of a mapped table. `is_mariadb` says which server wrote the log.
 ///
 /// # Errors
 /// `Corrupt` if the metadata ends too early or a value in it is out of range.
@@ -137,10 +137,11 @@ pub(crate) fn describe(
     name: &TableName,
     wanted: &Columns,
     naming: Naming<'_>,
+    is_mariadb: bool,
 ) -> Result<Described> {
     let typed = types(map)?;
     let classes: Vec<Class> = typed.iter().map(|typed| typed.class).collect();
-    let mut metadata = metadata::parse(map.optional_metadata, &classes)?;
+    let mut metadata = metadata::parse(map.optional_metadata, &classes, is_mariadb)?;
     if metadata.names.is_none() {
         match naming {
             Naming::LogOnly => return Ok(Described::NeedsNames),
@@ -282,7 +283,10 @@ fn one_type(code: u8, metadata: &mut Cursor<'_>) -> Result<Typed> {
         code::BLOB_COMPRESSED => {
             Typed { kind: Kind::Compressed { length_bytes: length_bytes(metadata)? }, class: Character }
         }
-        code::GEOMETRY | code::VECTOR => plain(Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }),
+        code::GEOMETRY => {
+            Typed { kind: Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }, class: Class::Geometry }
+        }
+        code::VECTOR => plain(Kind::Bytes { length_bytes: length_bytes(metadata)?, pad: None }),
         code::JSON => plain(Kind::Json { length_bytes: length_bytes(metadata)? }),
         code::STRING | code::ENUM | code::SET => string(metadata)?,
         code => plain(Kind::Unknown(code)),

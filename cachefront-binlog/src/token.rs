@@ -51,7 +51,8 @@ pub async fn commit_token<Q: Queryable>(conn: &mut Q) -> Result<Position> {
 /// GRANT SELECT ON performance_schema.events_statements_current TO app;
 /// ```
 ///
-/// MariaDB says it by itself (`@@last_gtid`), without these rights.
+/// MariaDB says it by itself (`@@last_gtid`), without these rights; after a commit that changed nothing it says the connection's
+/// commit before.
 ///
 /// Where the server does not say which transaction this connection committed last (another statement came in between, the
 /// commit was one of XA or changed nothing, the rights are missing, the Performance Schema does not record the connection, a proxy

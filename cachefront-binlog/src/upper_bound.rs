@@ -14,6 +14,7 @@ use mysql_async::prelude::Queryable;
 use crate::error;
 use crate::mariadb::IDENTITY_PREFIX;
 use crate::position::logged;
+use crate::rows_of::RowsOf;
 
 /// Reads the GTIDs of transactions that are being committed, and the server's identity; both are empty on MariaDB.
 const OWNED: &str = "SELECT /*!50700 @@GLOBAL.gtid_owned, @@GLOBAL.server_uuid */ /*M! '', '' */";
@@ -44,7 +45,7 @@ const UUID_BYTES: usize = 36;
 /// ```
 pub async fn read_upper_bound<Q: Queryable>(conn: &mut Q) -> Result<(Position, String)> {
     let row: Option<(String, String)> =
-        conn.query_first(OWNED).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_owned", cause))?;
+        conn.first_of(OWNED).await.map_err(|cause| error::query("reading @@GLOBAL.gtid_owned", cause))?;
     let (owned, owner) =
         row.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the server returned no @@GLOBAL.gtid_owned"))?;
     // A transaction that was owned above and has been committed meanwhile is in both.

@@ -195,6 +195,19 @@ async fn a_json_difference_flushes_its_table_if_a_mapping_reads_it() {
     ] {
         let mut source = db.source().await;
         source.open(&from, &db.interest("docs", columns.clone())).await.expect("open");
-        assert_eq!(lines(&drain(&mut source, &mut db).await, "n"), [expected], "{columns:?}");
+        let transactions = drain(&mut source, &mut db).await;
+        assert_eq!(lines(&transactions, "n"), [expected], "{columns:?}");
+        if columns == only(&["other", "n"]) {
+            assert_eq!(lines(&transactions, "other"), ["update []>[]"], "a document that is the same");
+        }
     }
+    // An update that leaves the documents as they are is none of them.
+    let from = db.checkpoint().await;
+    db.run(&["UPDATE docs SET n = 7", "UPDATE docs SET doc = JSON_SET(doc, '$.a', 2), n = 8"]).await;
+    let mut source = db.source().await;
+    source.open(&from, &db.interest("docs", Columns::All)).await.expect("open");
+    let transactions = drain(&mut source, &mut db).await;
+    assert_eq!(lines(&transactions, "n"), ["update 6>7", "update 7>8"]);
+    let documents = lines(&transactions, "doc");
+    assert!(documents.iter().all(|line| line.matches(r#""a": 2"#).count() == 2), "{documents:?}");
 }

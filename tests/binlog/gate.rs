@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cachefront_binlog::{MySqlGate, commit_token, read_position};
+use cachefront_binlog::{MySqlGate, commit_token, read_fenced_position, read_position};
 use cachefront_core::gate::VisibilityGate;
 use cachefront_core::source::ChangeSource;
-use cachefront_core::{Gtid, Position};
+use cachefront_core::{Gtid, LoadCx, Position, Timestamp};
 use cachefront_testkit::server::mysql::MySql;
 use mysql_async::prelude::Queryable;
 
@@ -36,6 +36,27 @@ async fn the_gate_opens_when_the_commit_is_executed() {
     let (open, ()) = tokio::join!(wait, execute);
     assert!(open.expect("a reply"), "it is executed now");
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_wait_outlasts_the_servers_limit_of_statements() {
+    let mysql = MySql::start(&["--max-execution-time=100"]).await;
+    let mut db = Database::on_private(&mysql).await;
+    let limit: Option<u64> = db.conn.query_first("SELECT @@max_execution_time").await.expect("a row");
+    assert_eq!(limit, Some(100));
+    let gate = MySqlGate::connect(&db.url).await.expect("a gate");
+    let mut position = Position::new();
+    position.insert(&ahead(3));
+    let wait = Duration::from_millis(400);
+    for _ in 0..2 {
+        let begun = Instant::now();
+        assert!(!gate.wait(&position, wait).await.expect("no error"));
+        assert!(begun.elapsed() >= wait, "it waited");
+    }
+    let cx = LoadCx::new(Timestamp::UNKNOWN).with_fence(Some(position), wait);
+    let begun = Instant::now();
+    read_fenced_position(&mut db.conn, &cx).await.expect("a value that is not kept");
+    assert!(begun.elapsed() >= wait, "it waited");
 }
 
 #[tokio::test]

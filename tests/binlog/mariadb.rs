@@ -280,6 +280,9 @@ async fn a_statement_flushes_what_it_may_have_changed_on_mariadb() {
             ("INSERT INTO audit VALUES (7)", vec!["tables "]),
             ("DELETE FROM countries", vec!["tables "]),
             ("INSERT INTO log SELECT 7, n FROM touched", vec!["tables "]),
+            ("CREATE TEMPORARY TABLE copied SELECT id FROM log", vec![]),
+            ("CREATE TEMPORARY TABLE viewed SELECT n FROM touched", vec!["tables "]),
+            ("CREATE TEMPORARY TABLE filled SELECT touch() AS n", vec!["tables "]),
             ("CREATE SEQUENCE numbers", vec![]),
             ("DROP SEQUENCE numbers", vec![]),
             ("ALTER TABLE parted CONVERT PARTITION p1 TO TABLE freed", vec!["tables freed"]),
@@ -322,4 +325,49 @@ async fn columns_that_the_log_stores_in_its_own_way_are_read() {
         db.run(&["INSERT INTO things VALUES (1, 5, 'a', 'b')", "UPDATE things SET n = 6", "DELETE FROM things"]).await;
         assert_eq!(lines(&drain(&mut source, &mut db).await, "n"), ["insert >5", "update 5>6", "delete 6>"]);
     }
+}
+
+#[tokio::test]
+async fn text_behind_a_geometry_is_read() {
+    for release in Release::ALL {
+        for metadata in ["FULL", "MINIMAL"] {
+            let server = MariaDb::start(release, &[&format!("--binlog-row-metadata={metadata}")]).await;
+            let mut db = Database::on_mariadb(&server).await;
+            // With a collation for each column, and with one for all but a few.
+            db.run(&[
+                "CREATE TABLE each_one (id INT PRIMARY KEY, loc POINT, a VARCHAR(20) CHARACTER SET latin1, b VARCHAR(20), c \
+                 VARBINARY(9), d POLYGON, e TEXT)",
+                "CREATE TABLE most (loc POINT, a VARCHAR(20), b VARCHAR(20), c VARCHAR(20), d VARCHAR(20) CHARACTER SET latin1, \
+                 e VARCHAR(20))",
+            ])
+            .await;
+            let (mut each, mut most) = (db.following("each_one").await, db.following("most").await);
+            db.run(&[
+                "INSERT INTO each_one VALUES (1, POINT(1, 2), 'é', 'é', x'c3a9', NULL, 'é')",
+                "INSERT INTO most VALUES (POINT(1, 2), 'é', 'é', 'é', 'é', 'é')",
+            ])
+            .await;
+            let transactions = drain(&mut each, &mut db).await;
+            for (column, value) in [("a", "é"), ("b", "é"), ("c", "c3a9"), ("e", "é")] {
+                let expected = [format!("insert >{value}")];
+                assert_eq!(lines(&transactions, column), expected, "{release:?} {metadata} {column}");
+            }
+            let transactions = drain(&mut most, &mut db).await;
+            for column in ["a", "b", "c", "d", "e"] {
+                assert_eq!(lines(&transactions, column), ["insert >é"], "{release:?} {metadata} {column}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mariadb_without_backslash_escapes_is_read_as_any_other() {
+    let server = MariaDb::start(Release::Machine, &["--sql-mode=NO_BACKSLASH_ESCAPES"]).await;
+    let mut db = Database::on_mariadb(&server).await;
+    db.run(&["CREATE TABLE things (id INT PRIMARY KEY, name VARCHAR(20) UNIQUE NOT NULL)"]).await;
+    let mut source = db.source().await;
+    let findings = source.preflight(&db.interest("things", only(&["id", "name"]))).await.expect("it starts");
+    assert_eq!(findings, Vec::<String>::new());
+    let (position, _) = read_position(&mut db.conn).await.expect("a position");
+    assert!(!position.is_empty(), "all of it is visible");
 }

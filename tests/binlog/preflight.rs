@@ -123,6 +123,36 @@ async fn a_collation_that_takes_different_bytes_for_equal_is_refused() {
 }
 
 #[tokio::test]
+async fn a_server_without_backslash_escapes_is_read_as_any_other() {
+    let mysql = MySql::start(&["--sql-mode=NO_BACKSLASH_ESCAPES"]).await;
+    let mut db = Database::on_private(&mysql).await;
+    db.run(&[USERS]).await;
+    let filter = db.interest("users", Columns::All);
+    assert_eq!(check(&db, &filter).await.expect("all is well"), Vec::<String>::new());
+    db.run(&["SET GLOBAL binlog_row_image = MINIMAL"]).await;
+    assert!(refusal(&db, &filter).await.contains("binlog_row_image=MINIMAL"));
+}
+
+#[tokio::test]
+async fn a_merge_table_over_a_mapped_one_is_reported() {
+    let mysql = MySql::start(&[]).await;
+    let mut db = Database::on_private(&mysql).await;
+    db.run(&[
+        "CREATE TABLE users (id INT PRIMARY KEY) ENGINE=MyISAM",
+        "CREATE TABLE all_users (id INT NOT NULL, INDEX (id)) ENGINE=MERGE UNION=(users) INSERT_METHOD=FIRST",
+    ])
+    .await;
+    let warnings = check(&db, &db.interest("users", Columns::All)).await.expect("only a warning");
+    assert!(warnings.len() == 1 && warnings[0].contains("all_users` is a MERGE table"), "{warnings:?}");
+    let text = refusal(&db, &db.interest("all_users", Columns::All)).await;
+    assert!(text.contains("ENGINE=MRG_MYISAM"), "{text}");
+    // What the warning is about.
+    let mut source = db.following("users").await;
+    db.run(&["INSERT INTO all_users VALUES (1)", "INSERT INTO users VALUES (2)"]).await;
+    assert_eq!(lines(&drain(&mut source, &mut db).await, "id"), ["insert >2"]);
+}
+
+#[tokio::test]
 async fn a_mapping_that_cannot_work_is_refused() {
     let mut db = Database::create().await;
     db.run(&[USERS, "CREATE VIEW people AS SELECT * FROM users"]).await;

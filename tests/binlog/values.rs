@@ -2,6 +2,7 @@
 
 use cachefront_core::event::Change;
 use cachefront_core::source::{ChangeSource, Columns};
+use cachefront_testkit::server::mariadb::{MariaDb, Release};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
 
@@ -82,6 +83,8 @@ const CASES: &[Case] = &[
             "'-70000'",
             "'18446744073709551615'",
             "'[1e300, -0.001, 1.0, 100000.0]'",
+            "'[0.00005, -1e-15, 1.2345e-15, 1e-16, 1e14, 999999999999999.9, 1e15, 1.25e15, 1e16, 123456789012345680.0]'",
+            "JSON_ARRAY(1000000000000000.5e0, 0.1e0 + 0.2e0, -0e0, 5e-324, 1.7976931348623157e308)",
             "JSON_ARRAY(CAST('2026-11-23 01:02:03.5' AS DATETIME(6)), CAST('-12:00:00' AS TIME(6)), CAST('2026-11-23' AS DATE), 12.50)",
             "JSON_OBJECT('long', REPEAT('x', 70000), 'k', JSON_ARRAY(REPEAT('y', 300)))",
             "JSON_ARRAY(x'00ff')",
@@ -168,4 +171,48 @@ async fn a_vector_is_bytes_and_other_columns_are_read() {
     let transactions = drain(&mut all, &mut db).await;
     assert_eq!(crate::server::lines(&transactions, "embedding"), ["insert >0000803f0000004000004040"]);
     assert_eq!(crate::server::lines(&drain(&mut last, &mut db).await, "last"), ["insert >7"]);
+}
+
+/// Character sets whose values are not decoded.
+const UNDECODABLE: [&str; 9] = ["big5", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "ujis"];
+
+/// Reads a column of each collation, of a table for each few hundred: the log has collations by their numbers.
+async fn read_each_collation(db: &mut Database, collations: &str) {
+    let all: Vec<(String, String)> = db.conn.query(collations).await.expect("the collations");
+    assert!(all.len() > 250, "{}", all.len());
+    // A character that a character set lacks becomes a question mark.
+    db.run(&["SET SESSION sql_mode = ''"]).await;
+    for (number, some) in all.chunks(300).enumerate() {
+        let define = |(index, (charset, collation)): (usize, &(String, String))| {
+            format!("c{index} VARCHAR(3) CHARACTER SET {charset} COLLATE {collation}")
+        };
+        let columns: Vec<String> = some.iter().enumerate().map(define).collect();
+        let table = format!("things{number}");
+        db.run(&[&format!("CREATE TABLE {table} ({})", columns.join(", "))]).await;
+        let mut source = db.following(&table).await;
+        db.run(&[&format!("INSERT INTO {table} VALUES ({})", vec!["'éЖα'"; some.len()].join(", "))]).await;
+        let row: Row = db.conn.query_first(format!("SELECT * FROM {table}")).await.expect("a reply").expect("the row");
+        let transactions = drain(&mut source, db).await;
+        for (index, (charset, collation)) in some.iter().enumerate() {
+            let seen: String = row.get(index).expect("a text");
+            let expected = if UNDECODABLE.contains(&charset.as_str()) { "unsupported" } else { &seen };
+            let read = crate::server::lines(&transactions, &format!("c{index}"));
+            assert_eq!(read, [format!("insert >{expected}")], "{collation}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_of_every_collation_is_read() {
+    let mut db = Database::create().await;
+    let collations = "SELECT CHARACTER_SET_NAME, COLLATION_NAME FROM information_schema.COLLATIONS WHERE CHARACTER_SET_NAME \
+                      <> 'binary'";
+    read_each_collation(&mut db, collations).await;
+    for release in Release::ALL {
+        let server = MariaDb::start(release, &[]).await;
+        let mut db = Database::on_mariadb(&server).await;
+        let collations = "SELECT CHARACTER_SET_NAME, FULL_COLLATION_NAME FROM \
+                          information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE CHARACTER_SET_NAME <> 'binary'";
+        read_each_collation(&mut db, collations).await;
+    }
 }

@@ -49,6 +49,7 @@ async fn a_statement_flushes_what_it_may_have_changed() {
         ("DELETE FROM countries", vec!["tables "]),
         ("INSERT INTO log VALUES (2, touch())", vec!["tables "]),
         ("INSERT INTO log SELECT 7, n FROM touched", vec!["tables "]),
+        ("CREATE TEMPORARY TABLE copied SELECT id FROM log", vec![]),
         ("CREATE TABLE plain SELECT id FROM log", vec![]),
         ("CALL count_up(3)", vec![]),
         ("UPDATE log JOIN users SET users.age = 8", vec!["tables users"]),

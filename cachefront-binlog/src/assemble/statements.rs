@@ -3,6 +3,7 @@
 //! | statement | change |
 //! |---|---|
 //! | CREATE TABLE with a query, without the rows | the table if it is mapped, or any table if the query may read a view |
+//! | CREATE TEMPORARY TABLE with a query | any table if the query may read a view |
 //! | DDL on tables, TRUNCATE, RENAME | [`Change::Tables`] of the tables that it names, if they are mapped |
 //! | DROP DATABASE | [`Change::Tables`] of the mapped tables of that database |
 //! | INSERT, UPDATE, DELETE, LOAD DATA without rows | the mapped ones of its tables, or any table |
@@ -48,9 +49,9 @@ impl Assembler {
         let change = match statement {
             Statement::Rows(_) if self.names.is_everything() => return Err(statement_format(query, Some(&open.gtid))),
             Statement::Rows(targets) => self.written(&targets, query),
-            Statement::Temporary(table) => {
+            Statement::Temporary { table, filled } => {
                 self.temporary.created(query.session, &table);
-                None
+                if filled { self.filled(Vec::new(), query) } else { None }
             }
             Statement::NoTemporary(tables) => {
                 tables.iter().for_each(|table| self.temporary.dropped(query.session, table));

@@ -152,6 +152,31 @@ fn ignorable_events_are_skipped() {
 }
 
 #[test]
+fn rows_of_a_table_with_any_id_are_delivered() {
+    let of = |id: [u8; 6], event: Event| {
+        let body = [&id[..], &event.body[6..]].concat();
+        self::event(event.header.kind, 0, &body)
+    };
+    for id in [[0xff, 0xff, 0xff, 0, 0, 0], [0xff; 6]] {
+        let pieces = run(&[gtid(1), query("BEGIN"), of(id, table_map()), of(id, insert(&[5])), xid()]).expect("a row");
+        assert_eq!(pieces[0].changes.len(), 1);
+        for columns in [&[0, 0][..], &[1, 1]] {
+            let dummy = event(kind::WRITE_ROWS, 0, &[&id[..], &[1, 0, 2, 0], columns].concat());
+            run(&[gtid(1), query("BEGIN"), dummy, xid()]).expect("no rows and no table");
+        }
+        assert_eq!(refused(&[gtid(1), query("BEGIN"), of(id, insert(&[5]))]).kind(), ErrorKind::Gap);
+    }
+}
+
+#[test]
+fn compressed_rows_of_an_unmapped_table_are_not_inflated() {
+    let damaged = event(mariadb::kind::WRITE_ROWS_COMPRESSED, 0, &insert(&[5]).body);
+    let other = table_map().body.iter().map(|byte| if *byte == b'u' { b'x' } else { *byte }).collect::<Vec<_>>();
+    run(&[gtid(1), query("BEGIN"), event(kind::TABLE_MAP, 0, &other), damaged.clone(), xid()]).expect("it is skipped");
+    assert_eq!(refused(&[gtid(1), query("BEGIN"), table_map(), damaged]).kind(), ErrorKind::Gap);
+}
+
+#[test]
 fn anonymous_transactions_of_a_file_over_4_gib_have_numbers() {
     let mut assembler = Assembler::for_files(TableFilter::everything());
     let mut pieces = Vec::new();
@@ -280,6 +305,9 @@ fn a_statement_that_writes_flushes_what_it_may_have_changed() {
     assert_eq!(written(&mut assembler, "CREATE TABLE shop.fresh SELECT id FROM shop.touched"), any());
     assert_eq!(written(&mut assembler, "CREATE TABLE shop.fresh SELECT touch()"), any());
     assert_eq!(written(&mut assembler, "CREATE TABLE shop.fresh SELECT NOW()"), none());
+    assert_eq!(written(&mut assembler, "CREATE TEMPORARY TABLE shop.tmp SELECT id FROM shop.touched"), any());
+    assert_eq!(written(&mut assembler, "CREATE TEMPORARY TABLE shop.tmp SELECT touch() AS id"), any());
+    assert_eq!(written(&mut assembler, "CREATE TEMPORARY TABLE shop.tmp SELECT id FROM shop.other"), none());
     assert_eq!(written(&mut assembler, "UPDATE shop.other JOIN shop.users USING (id) SET age = 1"), users());
     assert_eq!(written(&mut assembler, "UPDATE shop.other JOIN shop.audit USING (id) SET age = 1"), any());
     assert_eq!(written(&mut assembler, "DELETE a FROM shop.other a JOIN shop.more USING (id)"), none());

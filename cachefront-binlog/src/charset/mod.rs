@@ -84,7 +84,7 @@ impl Charset {
             5 | 8 | 15 | 31 | 47..=49 | 94 => return Self::Latin1,
             // ascii, utf8mb3, utf8mb4 (the 0900 collations are 255 and above).
             11 | 65 | 33 | 76 | 83 | 192..=215 | 223 | 45 | 46 | 224..=247 | 255..=323 => return Self::Utf8,
-            576..=578 | 608..=610 | 2_048..=2_559 => return Self::Utf8,
+            576..=579 | 608..=611 | 2_048..=2_559 => return Self::Utf8,
             35 | 90 | 128..=151 | 159 | 54 | 55 | 101..=124 | 640..=642 | 672..=674 | 2_560..=3_071 => {
                 return Self::Utf16;
             }
@@ -251,6 +251,8 @@ mod tests {
         assert_eq!(Charset::of_collation(4_711), Charset::Other);
         // MariaDB's utf8mb4_nopad_bin and utf8mb4_uca1400_ai_ci.
         assert_eq!((Charset::of_collation(1_070), Charset::of_collation(2_304)), (Charset::Utf8, Charset::Utf8));
+        // utf8mb3_general1400_as_ci and utf8mb4_general1400_as_ci.
+        assert_eq!((Charset::of_collation(579), Charset::of_collation(611)), (Charset::Utf8, Charset::Utf8));
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn value(kind: u8, bytes: &[u8], bounds: Bounds, text: &mut String) -> Result<()
         tag::UINT32 => text.push_str(&cursor.u32()?.to_string()),
         tag::INT64 => text.push_str(&i64::from_le_bytes(cursor.array()?).to_string()),
         tag::UINT64 => text.push_str(&cursor.u64()?.to_string()),
-        tag::DOUBLE => text.push_str(&format!("{:?}", f64::from_le_bytes(cursor.array()?))),
+        tag::DOUBLE => text.push_str(&number(f64::from_le_bytes(cursor.array()?))?),
         tag::STRING => {
             let length = varying_length(&mut cursor)?;
             quote(utf8(cursor.take(length)?)?, text);
@@ -124,6 +124,21 @@ fn value(kind: u8, bytes: &[u8], bounds: Bounds, text: &mut String) -> Result<()
         _ => return Err(malformed()),
     }
     Ok(())
+}
+
+/// Prints a number as the server does: with the fewest digits that identify it; with an exponent below 10^-15, and for integers
+/// from 10^15 on.
+fn number(number: f64) -> Result<String> {
+    let scientific = format!("{number:e}");
+    // Infinity and NaN have no exponent.
+    let exponent: i32 =
+        scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).ok_or_else(malformed)?;
+    let plain = number.to_string();
+    Ok(match exponent {
+        -15.. if plain.contains('.') => plain,
+        -15..=14 => plain + ".0",
+        _ => scientific,
+    })
 }
 
 /// Prints an object or an array. Counts and offsets have `width` bytes; offsets are relative to the container.
@@ -270,6 +285,31 @@ mod tests {
         assert_eq!(text(&[5, 0xff, 0xff]).expect("a number"), "-1");
         assert_eq!(text(&[12, 3, b'a', b'"', b'\n']).expect("a string"), r#""a\"\n""#);
         assert!(text(&[99]).is_err());
+    }
+
+    #[test]
+    fn a_number_prints_as_the_server_prints_it() {
+        for (value, expected) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.5, "1.5"),
+            (0.000_05, "0.00005"),
+            (-1e-15, "-0.000000000000001"),
+            (1.234_567_890_123_456_8e-15, "0.0000000000000012345678901234568"),
+            (1e-16, "1e-16"),
+            (1e14, "100000000000000.0"),
+            (999_999_999_999_999.9, "999999999999999.9"),
+            (1e15, "1e15"),
+            (1_000_000_000_000_000.5, "1000000000000000.5"),
+            (1.25e15, "1.25e15"),
+            (1e16, "1e16"),
+            (123_456_789_012_345_680.0, "1.2345678901234568e17"),
+            (1e300, "1e300"),
+            (2.225_073_858_507_201_4e-308, "2.2250738585072014e-308"),
+        ] {
+            let document = [&[tag::DOUBLE][..], &f64::to_le_bytes(value)].concat();
+            assert_eq!(text(&document).expect("a number"), expected);
+        }
     }
 
     #[test]

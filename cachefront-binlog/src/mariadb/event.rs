@@ -73,11 +73,16 @@ pub(crate) fn gtid(body: &[u8], server: u32) -> Result<Begin> {
     Ok(Begin { gtid, is_standalone: flags & FL_STANDALONE != 0, is_xa: flags & FL_PREPARED_XA != 0 })
 }
 
+/// Returns true for the types of events whose row images are compressed. The table id is not.
+pub(crate) fn has_compressed_rows(event_kind: u8) -> bool {
+    (kind::WRITE_ROWS_COMPRESSED_V1..=kind::DELETE_ROWS_COMPRESSED).contains(&event_kind)
+}
+
 /// Returns the type and body of the event that a compressed one stands for. `None` if the type is not a compressed one.
 ///
 /// # Errors
-/// `Corrupt` if it cannot be decompressed.
-pub(crate) fn uncompressed(event_kind: u8, body: &[u8]) -> Result<Option<(u8, Vec<u8>)>> {
+/// `Corrupt` if it cannot be decompressed; `Config` if it has more than `bytes_max` bytes.
+pub(crate) fn uncompressed(event_kind: u8, body: &[u8], bytes_max: usize) -> Result<Option<(u8, Vec<u8>)>> {
     let (plain, head) = match event_kind {
         kind::QUERY_COMPRESSED => (mysql::QUERY, query_head(body)?),
         kind::WRITE_ROWS_COMPRESSED_V1..=kind::DELETE_ROWS_COMPRESSED_V1 => {
@@ -92,7 +97,7 @@ pub(crate) fn uncompressed(event_kind: u8, body: &[u8]) -> Result<Option<(u8, Ve
     };
     let mut cursor = Cursor::new(body);
     let mut whole = cursor.take(head)?.to_vec();
-    inflate(cursor.rest(), &mut whole)?;
+    inflate(cursor.rest(), bytes_max, &mut whole)?;
     Ok(Some((plain, whole)))
 }
 
@@ -116,7 +121,7 @@ fn rows_head(plain: u8, body: &[u8]) -> Result<usize> {
 const RATIO_MAX: usize = 1_040;
 
 /// Decompresses: a byte with the algorithm and the size of the length, the length with the highest byte first, the data.
-fn inflate(packed: &[u8], whole: &mut Vec<u8>) -> Result<()> {
+fn inflate(packed: &[u8], bytes_max: usize, whole: &mut Vec<u8>) -> Result<()> {
     let mut cursor = Cursor::new(packed);
     let mark = cursor.u8()?;
     if mark & 0xf0 != 0x80 {
@@ -127,6 +132,12 @@ fn inflate(packed: &[u8], whole: &mut Vec<u8>) -> Result<()> {
     let wrong = || Error::new(ErrorKind::Corrupt, "an event does not decompress to its declared size");
     if length > data.len().saturating_mul(RATIO_MAX) {
         return Err(wrong());
+    }
+    if length > bytes_max.saturating_sub(whole.len()) {
+        let text = format!(
+            "a compressed event has {length} bytes, and `event_bytes_max` allows {bytes_max} for all of it: raise it"
+        );
+        return Err(Error::new(ErrorKind::Config, text));
     }
     // One byte more than declared, so that an excess is detected.
     let read = ZlibDecoder::new(data).take(length as u64 + 1).read_to_end(whole);
@@ -160,19 +171,23 @@ mod tests {
         // 5 bytes in a stored block.
         let stored =
             [0x81, 5, 0x78, 0x01, 0x01, 5, 0, 0xfa, 0xff, b'h', b'e', b'l', b'l', b'o', 0x06, 0x2c, 0x02, 0x15];
-        inflate(&stored, &mut out).expect("it fits");
+        inflate(&stored, 5, &mut out).expect("it fits");
         assert_eq!(out, b"hello");
+        assert_eq!(inflate(&stored, 5, &mut vec![0]).expect_err("6 bytes").kind(), ErrorKind::Config);
         let mut wrong = stored;
         wrong[1] = 4;
-        assert!(inflate(&wrong, &mut Vec::new()).is_err());
+        let is_refused = |packed: &[u8]| {
+            inflate(packed, 1 << 30, &mut Vec::new()).is_err_and(|error| error.kind() == ErrorKind::Corrupt)
+        };
+        assert!(is_refused(&wrong));
         wrong[1] = 6;
-        assert!(inflate(&wrong, &mut Vec::new()).is_err());
-        assert!(inflate(&[0x84, 0xff, 0xff, 0xff, 0xff, 0x78, 0x01], &mut Vec::new()).is_err(), "4 GiB of 2 bytes");
-        assert!(inflate(&[0x91, 5, 0], &mut Vec::new()).is_err());
+        assert!(is_refused(&wrong));
+        assert!(is_refused(&[0x84, 0xff, 0xff, 0xff, 0xff, 0x78, 0x01]), "4 GiB of 2 bytes");
+        assert!(is_refused(&[0x91, 5, 0]));
         for end in 0..stored.len() {
-            let _ = uncompressed(kind::QUERY_COMPRESSED, &stored[..end]);
-            let _ = uncompressed(kind::WRITE_ROWS_COMPRESSED, &stored[..end]);
+            let _ = uncompressed(kind::QUERY_COMPRESSED, &stored[..end], 1 << 20);
+            let _ = uncompressed(kind::WRITE_ROWS_COMPRESSED, &stored[..end], 1 << 20);
         }
-        assert_eq!(uncompressed(kind::GTID, &stored).expect("not compressed"), None);
+        assert_eq!(uncompressed(kind::GTID, &stored, 1 << 20).expect("not compressed"), None);
     }
 }

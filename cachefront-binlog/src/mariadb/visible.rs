@@ -61,7 +61,7 @@ async fn end<Q: Queryable>(conn: &mut Q) -> Result<Place> {
 /// The place up to which commits are visible.
 async fn visible<Q: Queryable>(conn: &mut Q) -> Result<Place> {
     let rows: Vec<(String, String)> = conn
-        .all_of("SHOW GLOBAL STATUS LIKE 'Binlog\\_snapshot\\_%'")
+        .all_of("SHOW GLOBAL STATUS LIKE 'Binlog_snapshot_%'")
         .await
         .map_err(|cause| error::query("reading the visible part of the log", cause))?;
     let value = |name: &str| rows.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value);

@@ -65,7 +65,8 @@ impl Variables {
     /// # Errors
     /// That of the server.
     pub(super) async fn read(queries: &mut Queries<'_>) -> Result<Self> {
-        let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'binlog\\_%' OR Variable_name LIKE '%log\\_bin' OR \
+        // The underscores match any character: a server with NO_BACKSLASH_ESCAPES cannot escape them with a backslash.
+        let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name LIKE 'binlog_%' OR Variable_name LIKE '%log_bin' OR \
                    Variable_name IN ('gtid_mode', 'enforce_gtid_consistency', 'version', 'lower_case_table_names', \
                    'log_replica_updates', 'log_slave_updates', 'gtid_strict_mode', 'innodb_native_foreign_keys')";
         let rows: Vec<(String, String)> = queries.rows("reading the server's variables", sql, None).await?;

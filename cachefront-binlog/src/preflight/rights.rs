@@ -12,9 +12,11 @@
 //! role that is not active would permit.
 
 use cachefront_core::Result;
+use cachefront_core::event::fold_char;
 use cachefront_core::source::TableFilter;
 
 use crate::effects::sees_all;
+use crate::names::Casing;
 use crate::preflight::finding::Finding;
 use crate::preflight::queries::{Checks, Queries};
 
@@ -28,6 +30,8 @@ const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
 pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
     let Checks { account, variables, findings, .. } = checks;
     let is_mariadb = variables.is_mariadb();
+    // MariaDB compares the names of its filters exactly, whatever `lower_case_table_names` is.
+    let folds = !is_mariadb && variables.casing() == Some(Casing::Folded);
     // The old statements are gone in 8.4; the new ones are unknown before 8.0.22 and 8.2.
     let old = is_mariadb || variables.version() < (8, 2);
     let grants = grants(queries).await?;
@@ -68,7 +72,7 @@ pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, check
                 let text = |index| {
                     row.get_opt::<Option<String>, _>(index).and_then(|text| text.ok().flatten()).unwrap_or_default()
                 };
-                findings.extend(filters(&text(2), &text(3), filter));
+                findings.extend(filters(&text(2), &text(3), filter, folds));
             }
         }
         // The gate reads the end of the log there.
@@ -108,11 +112,17 @@ fn is_replica(grant: &str) -> bool {
 ///
 /// A filter applies to the current database of a statement, so even one that spares all mapped
 /// tables may leave out DDL.
-fn filters(only: &str, ignored: &str, filter: &TableFilter) -> Vec<Finding> {
+///
+/// `folds` is true for a server that compares these names without regard to case.
+fn filters(only: &str, ignored: &str, filter: &TableFilter, folds: bool) -> Vec<Finding> {
     if only.is_empty() && ignored.is_empty() {
         return Vec::new();
     }
-    let listed = |list: &str, database: &str| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(database));
+    let same = |name: &str, database: &str| match folds {
+        true => name.chars().map(fold_char).eq(database.chars().map(fold_char)),
+        false => name == database,
+    };
+    let listed = |list: &str, database: &str| list.split(',').any(|name| same(name.trim(), database));
     let mut findings: Vec<Finding> = filter
         .iter()
         .filter_map(|(table, _)| {
@@ -147,10 +157,16 @@ mod tests {
     fn a_mapped_table_that_the_log_omits_is_refused() {
         let mut filter = TableFilter::new();
         filter.add("shop.users".into(), &Columns::All);
-        assert!(filters("", "", &filter).is_empty());
-        for (only, ignored) in [("crm", ""), ("", "crm,shop")] {
-            assert!(filters(only, ignored, &filter).iter().all(|finding| finding.refuse), "{only} {ignored}");
+        assert!(filters("", "", &filter, false).is_empty());
+        for (only, ignored, folds) in
+            [("crm", "", false), ("", "crm,shop", false), ("Shop", "", false), ("", "SHOP", true)]
+        {
+            let found = filters(only, ignored, &filter, folds);
+            assert!(found.iter().all(|finding| finding.refuse), "{only} {ignored}");
         }
-        assert!(filters("shop", "", &filter).iter().all(|finding| !finding.refuse));
+        for (only, ignored, folds) in [("shop", "", false), ("", "SHOP", false), ("crm, Shop", "", true)] {
+            let found = filters(only, ignored, &filter, folds);
+            assert!(found.len() == 1 && !found[0].refuse, "{only} {ignored}");
+        }
     }
 }

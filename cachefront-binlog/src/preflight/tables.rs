@@ -32,9 +32,9 @@ pub(crate) async fn check(
         return Ok(());
     }
     // A server that folds names finds the table in any case.
-    let sql = "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
-    let found: Vec<String> = queries.rows("looking up a table", sql, Some((database, name))).await?;
-    let Some(table_type) = found.into_iter().next() else {
+    let sql = "SELECT TABLE_TYPE, COALESCE(ENGINE, '') FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+    let found: Vec<(String, String)> = queries.rows("looking up a table", sql, Some((database, name))).await?;
+    let Some((table_type, engine)) = found.into_iter().next() else {
         findings.push(missing::table(queries, account, table, (database, name), *rules).await?);
         missing.push(table.clone());
         return Ok(());
@@ -48,6 +48,8 @@ pub(crate) async fn check(
         return Ok(());
     }
     findings.extend(versions(table, &table_type, filter));
+    findings.extend(elsewhere(table, &engine));
+    findings.extend(merged(queries, table, &engine).await?);
     let columns = read_columns(queries, database, name, variables.is_mariadb()).await?;
     let visible: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     // Those that a mapping names, also if another one reads all.
@@ -69,6 +71,38 @@ pub(crate) async fn check(
     findings.extend(relay::columns(table, &columns, filter));
     findings.extend(cascades(queries, table, (database, name), variables).await?);
     Ok(())
+}
+
+/// Engines whose tables have their rows in other tables or on other servers.
+const ELSEWHERE: [&str; 4] = ["MRG_MyISAM", "FEDERATED", "SPIDER", "CONNECT"];
+
+/// Refuses a table whose rows are in other tables, under whose names the log has changes of them, or on other servers.
+fn elsewhere(table: &TableName, engine: &str) -> Option<Finding> {
+    ELSEWHERE.iter().any(|own| engine.eq_ignore_ascii_case(own)).then(|| {
+        Finding::refuse(
+            format!("`{table}` has ENGINE={engine}"),
+            "its rows are in other tables or on another server, so they change without a change of this table in the log",
+            "map the tables that have the rows",
+        )
+    })
+}
+
+/// Warns of a MERGE table if a mapped table may be one of those that it is made of: the log has a change under the name that the
+/// statement used.
+async fn merged(queries: &mut Queries<'_>, table: &TableName, engine: &str) -> Result<Option<Finding>> {
+    if !engine.eq_ignore_ascii_case("MyISAM") {
+        return Ok(None);
+    }
+    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE ENGINE = 'MRG_MyISAM' LIMIT 1";
+    let found: Vec<(String, String)> = queries.rows("looking up tables of the engine MERGE", sql, None).await?;
+    Ok(found.into_iter().next().map(|(database, name)| {
+        Finding::warn(
+            format!("`{table}` is of MyISAM, and `{database}.{name}` is a MERGE table"),
+            "if the one is a part of the other, rows that are changed through it are not logged under the name of the mapped \
+             table, so their entries are stale until their time to live ends",
+            format!("change the rows through `{table}` only, or ALTER TABLE it to ENGINE=InnoDB"),
+        )
+    }))
 }
 
 /// Refuses values from rows of a table that keeps its history: the log has rows of the history as rows of the table, so the last
@@ -101,7 +135,7 @@ async fn read_columns(
 ) -> Result<Vec<ColumnFacts>> {
     // MariaDB names the collations that do not pad, and prints a default as SQL.
     let pad = match is_mariadb {
-        true => "IF(c.COLLATION_NAME LIKE '%\\_nopad\\_%', 'NO PAD', 'PAD SPACE')",
+        true => "IF(c.COLLATION_NAME LIKE '%_nopad_%', 'NO PAD', 'PAD SPACE')",
         false => {
             "(SELECT PAD_ATTRIBUTE FROM information_schema.COLLATIONS l WHERE l.COLLATION_NAME = c.COLLATION_NAME)"
         }
@@ -148,8 +182,9 @@ fn nullable(table: &TableName, columns: &[ColumnFacts], wanted: &Columns) -> Vec
         .collect()
 }
 
-/// Warns of cascades: before MySQL 9.6 the storage engine changes the child rows of a foreign key without logging them
-/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-and-mysql-replication.html>).
+/// Warns of cascades: the storage engine changes the child rows of a foreign key without logging them before MySQL 9.6
+/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-and-mysql-replication.html>), on later servers with
+/// `innodb_native_foreign_keys=ON`, and on MariaDB.
 async fn cascades(
     queries: &mut Queries<'_>,
     table: &TableName,
@@ -163,18 +198,58 @@ async fn cascades(
                TABLE_NAME = ? AND (DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') OR UPDATE_RULE NOT IN ('RESTRICT', \
                'NO ACTION'))";
     let keys: Vec<String> = queries.rows("reading a table's foreign keys", sql, Some(names)).await?;
-    Ok(keys
-        .into_iter()
-        .map(|key| {
-            Finding::warn(
-                format!("foreign key `{key}` of `{table}` changes rows by cascade"),
-                "before MySQL 9.6 such changes are not logged, so their entries are stale until their time to live ends",
-                format!(
-                    "ALTER TABLE `{}`.`{}` DROP FOREIGN KEY `{key}`, add it again without CASCADE and SET NULL, and change \
-                     the rows by statements; or use MySQL 9.6",
-                    names.0, names.1
-                ),
-            )
-        })
-        .collect())
+    Ok(keys.into_iter().map(|key| cascade(table, &key, names, variables)).collect())
+}
+
+/// The warning about one foreign key.
+fn cascade(table: &TableName, key: &str, (database, name): (&str, &str), variables: &Variables) -> Finding {
+    let (why, otherwise) = match (variables.is_mariadb(), variables.version() >= (9, 6)) {
+        (true, _) => {
+            ("MariaDB does not log such changes, so their entries are stale until their time to live ends", "")
+        }
+        (false, true) => (
+            "with innodb_native_foreign_keys=ON such changes are not logged, so their entries are stale until their time to live \
+             ends",
+            "; or start mysqld with --innodb-native-foreign-keys=OFF",
+        ),
+        (false, false) => (
+            "before MySQL 9.6 such changes are not logged, so their entries are stale until their time to live ends",
+            "; or use MySQL 9.6",
+        ),
+    };
+    Finding::warn(
+        format!("foreign key `{key}` of `{table}` changes rows by cascade"),
+        why,
+        format!(
+            "ALTER TABLE `{database}`.`{name}` DROP FOREIGN KEY `{key}`, add it again without CASCADE and SET NULL, and change \
+             the rows by statements{otherwise}"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_warning_of_a_cascade_names_the_servers_own_remedy() {
+        for (version, native, why, remedy) in [
+            ("8.4.6", "", "before MySQL 9.6", Some("or use MySQL 9.6")),
+            ("9.7.4", "ON", "innodb_native_foreign_keys=ON", Some("--innodb-native-foreign-keys=OFF")),
+            ("11.8.2-MariaDB", "", "MariaDB does not log", None),
+        ] {
+            let values = [("version", version), ("innodb_native_foreign_keys", native)];
+            let variables = Variables(values.map(|(name, value)| (name.into(), value.into())).into());
+            let text = cascade(&"shop.users".into(), "fk", ("shop", "users"), &variables).to_string();
+            assert!(text.contains(why) && text.contains("DROP FOREIGN KEY `fk`"), "{text}");
+            assert_eq!(text.contains("; or "), remedy.is_some(), "{text}");
+            assert!(remedy.is_none_or(|remedy| text.contains(remedy)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_whose_rows_are_elsewhere_is_refused() {
+        let refused = |engine: &str| elsewhere(&"shop.users".into(), engine).is_some_and(|finding| finding.refuse);
+        assert!(refused("MRG_MYISAM") && refused("FEDERATED") && !refused("InnoDB") && !refused("MyISAM"));
+    }
 }

@@ -9,6 +9,7 @@
 //! | `'..'` | text |
 //! | `".."` | text, or a name with `ANSI_QUOTES` |
 //! | a name in backticks | a name |
+//! | `$$ .. $$`, `$tag$ .. $tag$` | text in one reading, words in the other: servers before MySQL 9.0 have no such quotes |
 //!
 //! Bits of `sql_mode` as they are logged: 4 is `ANSI_QUOTES`, 2^20 is `NO_BACKSLASH_ESCAPES`. See
 //! <https://dev.mysql.com/doc/refman/8.4/en/sql-mode.html>.
@@ -38,25 +39,29 @@ pub(super) struct Quoting {
     pub(super) plain_backslash: bool,
     /// Comments that only some servers execute are skipped: `/*!90000 .. */`, `/*M! .. */`.
     pub(super) skips_conditional: bool,
+    /// `$$ .. $$` is a text.
+    pub(super) dollars: bool,
 }
 
 impl Quoting {
     /// The settings of a session.
     pub(super) fn of_mode(sql_mode: u64) -> Self {
-        Self { ansi: sql_mode & 4 != 0, plain_backslash: sql_mode & 1 << 20 != 0, skips_conditional: false }
+        Self { ansi: sql_mode & 4 != 0, plain_backslash: sql_mode & 1 << 20 != 0, ..Self::default() }
     }
 
-    /// The same for a server that does not execute conditional comments.
-    pub(super) fn skipping_conditional(self) -> Self {
-        Self { skips_conditional: true, ..self }
+    /// The same for each server that may read a text with conditional comments and with dollar quotes.
+    pub(super) fn variants(self, conditional: bool, dollars: bool) -> impl Iterator<Item = Self> {
+        let each = [(false, false), (true, false), (false, true), (true, true)].into_iter();
+        let each = each.filter(move |&(skips, quotes)| (conditional || !skips) && (dollars || !quotes));
+        each.map(move |(skips_conditional, dollars)| Self { skips_conditional, dollars, ..self })
     }
 
     /// All settings, for a session whose mode is not known.
     pub(super) const ALL: [Self; 4] = [
-        Self { ansi: false, plain_backslash: false, skips_conditional: false },
-        Self { ansi: false, plain_backslash: true, skips_conditional: false },
-        Self { ansi: true, plain_backslash: false, skips_conditional: false },
-        Self { ansi: true, plain_backslash: true, skips_conditional: false },
+        Self { ansi: false, plain_backslash: false, skips_conditional: false, dollars: false },
+        Self { ansi: false, plain_backslash: true, skips_conditional: false, dollars: false },
+        Self { ansi: true, plain_backslash: false, skips_conditional: false, dollars: false },
+        Self { ansi: true, plain_backslash: true, skips_conditional: false, dollars: false },
     ];
 }
 
@@ -228,6 +233,11 @@ fn one<'a>(text: &'a str, quoting: Quoting, tokens: &mut Vec<Lexeme>) -> Option<
         '`' => quoted(text, '`', false).map(|(name, after)| (Token::Name(name), after)),
         '"' if quoting.ansi => quoted(text, '"', false).map(|(name, after)| (Token::Name(name), after)),
         '"' | '\'' => quoted(text, first, !quoting.plain_backslash).map(|(text, after)| (Token::Text(text), after)),
+        '$' if quoting.dollars && dollar_quote(text).is_some() => {
+            let quote = dollar_quote(text)?;
+            let (inner, after) = text.strip_prefix(quote)?.split_once(quote)?;
+            Some((Token::Text(inner.to_owned()), after))
+        }
         first if is_word(first) => {
             let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
             let (word, after) = text.split_at_checked(end)?;
@@ -269,6 +279,17 @@ fn executed(inner: &str) -> Option<(bool, &str)> {
 pub(super) fn has_conditional(text: &str) -> bool {
     let mut comments = text.match_indices("/*").filter_map(|(at, _)| executed(text.get(at + 2..)?));
     comments.any(|(conditional, _)| conditional)
+}
+
+/// The dollar quote that a text begins with: `$$` or `$tag$`.
+fn dollar_quote(text: &str) -> Option<&str> {
+    let tag = text.strip_prefix('$')?.find(|c| c == '$' || !is_word(c))?;
+    text.get(..tag + 2).filter(|quote| quote.ends_with('$'))
+}
+
+/// Returns true if a text may have dollar quotes.
+pub(super) fn has_dollars(text: &str) -> bool {
+    text.match_indices('$').any(|(at, _)| text.get(at..).and_then(dollar_quote).is_some())
 }
 
 /// Skips a comment; of one that is executed only its beginning. `None` if it does not end.

@@ -52,6 +52,8 @@ fn ddl_names_its_tables() {
         "CREATE TABLE users (id INT) TABLE other",
         "CREATE OR REPLACE TABLE users (id INT(11) DEFAULT 1) SELECT NOW() AS at",
         "CREATE TABLE users (SELECT 1 AS id)",
+        "CREATE TABLE users AS (VALUES (1), (2))",
+        "CREATE TABLE users (TABLE other)",
     ] {
         assert_eq!(read(text), Statement::Filled(vec!["shop.users".into()]), "{text}");
     }
@@ -76,6 +78,8 @@ fn objects_without_rows_are_harmless() {
         "CREATE OR REPLACE PACKAGE BODY p AS PROCEDURE a() AS BEGIN DELETE FROM users; END; END",
         "LOAD INDEX INTO CACHE users",
         "CREATE OR REPLACE SPATIAL REFERENCE SYSTEM 4711 NAME 'x'",
+        "CREATE FUNCTION f() RETURNS INT LANGUAGE JAVASCRIPT AS $$ // don't\n return `1 $$",
+        "CREATE LIBRARY l LANGUAGE JAVASCRIPT AS $js$ /* $$ '; $js$",
         "# Dummy event replacing event type 160 that slave can not handle.",
         "",
     ] {
@@ -209,8 +213,48 @@ fn every_table_is_a_target_where_targets_are_not_parsed() {
 }
 
 #[test]
+fn statements_in_statements_are_no_recursion() {
+    let depth = 33_000;
+    for (opens, closes) in [("/*M! ", " */ "), ("/*!99999 ", " */ "), ("", "")] {
+        let text = format!("{opens}{}{closes}ALTER TABLE users COMMENT 'x'", "SET STATEMENT FOR ".repeat(depth));
+        assert_eq!(read(&text), tables(&["shop.users"]));
+    }
+    assert_eq!(read("SET STATEMENT a = 1 FOR SET STATEMENT b = 2 FOR DROP TABLE users"), tables(&["shop.users"]));
+    assert_eq!(read(&"SET STATEMENT ".repeat(depth)), Statement::Anything);
+    // Other things that a text nests.
+    let (opened, closed) = ("(".repeat(depth), ")".repeat(depth));
+    read(&format!("CREATE TABLE users (a INT DEFAULT {opened}1{closed}) SELECT {opened}1{closed}"));
+    read(&format!("/*!99999 {}{} */ DROP TABLE users", "/* ".repeat(depth), "*/ ".repeat(depth)));
+}
+
+#[test]
+fn a_temporary_table_filled_by_a_function_may_change_anything() {
+    let filled = Statement::Temporary { table: "shop.t".into(), filled: true };
+    for text in [
+        "CREATE TEMPORARY TABLE t SELECT NOW() AS n",
+        "CREATE OR REPLACE TEMPORARY TABLE t (n INT) AS SELECT n FROM touched",
+        "SET STATEMENT max_statement_time = 1 FOR CREATE TEMPORARY TABLE IF NOT EXISTS t (TABLE touched)",
+    ] {
+        assert_eq!(read(text), filled, "{text}");
+    }
+    for text in ["CREATE TEMPORARY TABLE t SELECT touch() AS n", "CREATE TEMPORARY TABLE t AS (VALUES (touch()))"] {
+        assert_eq!(read(text), Statement::Anything, "{text}");
+    }
+}
+
+#[test]
+fn a_text_in_dollars_has_both_meanings() {
+    assert_eq!(read("ALTER TABLE users COMMENT $$ ', RENAME TO people, COMMENT ' $$"), tables(&["shop.users"]));
+    let both = read("ALTER TABLE users COMMENT $a$, RENAME TO people, COMMENT $a$");
+    assert_eq!(both, tables(&["shop.users", "shop.people", "shop.users"]));
+    assert_eq!(read("TRUNCATE $users"), tables(&["shop.$users"]));
+    assert_eq!(read("TRUNCATE a$b$"), tables(&["shop.a$b$"]));
+}
+
+#[test]
 fn temporary_tables_are_recognised() {
-    assert_eq!(read("CREATE TEMPORARY TABLE users (a INT)"), Statement::Temporary("shop.users".into()));
+    let created = Statement::Temporary { table: "shop.users".into(), filled: false };
+    assert_eq!(read("CREATE TEMPORARY TABLE users (a INT)"), created);
     let dropped = Statement::NoTemporary(vec!["shop.users".into(), "x.t".into()]);
     assert_eq!(read("DROP TEMPORARY TABLE IF EXISTS `shop`.`users`, x.t"), dropped);
 }
