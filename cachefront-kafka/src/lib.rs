@@ -39,14 +39,15 @@
 //! # Completeness
 //! Events of one transaction arrive on several partitions. A transaction is in the position when its END was read, every
 //! counted event of every mapped table was returned, and every transaction that began before it is complete. Events that a
-//! connector repeats after a restart count once. Counts that contradict each other are a gap. A marker's row has the set of transactions that were executed when it was
-//! written. All of them precede it in the log, so they are complete when the marker's own transaction is: that covers DDL,
-//! other tables and an idle server. A marker takes effect only when all partitions were read to the ends known last,
-//! because records that no transaction counts may precede them.
+//! connector repeats after a restart count once. Counts that contradict each other are a gap. A marker's row has the set of
+//! transactions that were executed when it was written. All of them precede it in the log, so they are complete when the
+//! marker's own transaction is: that covers DDL, other tables and an idle server. A marker takes effect only when all
+//! partitions were read to the ends known last, because records that no transaction counts may precede them.
 //!
-//! Changes of definitions (DROP, RENAME, ALTER, and CREATE of a mapped table) arrive on a topic of their own, and no transaction counts them. They flush
-//! the tables concerned whenever they are read, whatever the position contains, and again if the connector repeats them.
-//! Only a new generation skips those that it covers: written before its beginning, and contained in its head.
+//! Changes of definitions (DROP, RENAME, ALTER, and CREATE of a mapped table) arrive on a topic of their own, and no
+//! transaction counts them. They flush the tables concerned whenever they are read, whatever the position contains, and again
+//! if the connector repeats them. Only a new generation skips those that it covers: written before its beginning, and contained
+//! in its head.
 //!
 //! # Gaps
 //! After a gap everything cached is flushed, and reading continues at the end. Gaps are: offsets that are gone (retention,

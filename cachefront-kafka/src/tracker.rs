@@ -1,11 +1,11 @@
 //! Tracks which transactions are complete: events arrive on several partitions, and the transaction topic has their
 //! number for each table ([transaction metadata]).
 //!
-//! A transaction is complete when its END and every counted event of every table of interest were read, and every
-//! transaction that began before it on the transaction topic is complete. Repeated events count once: a connector emits
-//! some again after a restart. Before version 3.6.1 it may give other events the numbers of those: a transaction whose
-//! counts contradict each other, or may do so, is never complete. A *marker* is a row with the set of transactions that were executed when it was written.
-//! All of them precede the marker in the log, so they are complete when the marker's own transaction is. That covers
+//! A transaction is complete when its END and every counted event of every table of interest were read, and every transaction
+//! that began before it on the transaction topic is complete. Repeated events count once: a connector emits some again after a
+//! restart. Before version 3.6.1 it may give other events the numbers of those: a transaction whose counts contradict each
+//! other, or may do so, is never complete. A *marker* is a row with the set of transactions that were executed when it was
+//! written. All of them precede the marker in the log, so they are complete when the marker's own transaction is. That covers
 //! transactions without events: other tables, DDL, an idle server.
 //!
 //! [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata

@@ -61,7 +61,7 @@ impl Assembler {
         }
     }
 
-    /// Records that the client continues to read a partition from where it was told to seek.
+    /// Records that a seek in a partition has taken effect.
     pub(crate) fn sought(&mut self, partition: usize) {
         if let Some(state) = self.partitions.get_mut(partition) {
             state.sought();
