@@ -196,7 +196,7 @@ fn a_snapshot_that_is_repeated_after_its_schemas_flushes_again() {
 }
 
 #[test]
-fn flattened_rows_claim_nothing_unless_no_table_is_truncated() {
+fn flattened_rows_prove_positions_only_if_none_is_truncated() {
     for (hides_truncates, position) in [(true, upto(10)), (false, upto(11))] {
         let scope = Scope { is_flattened: true, hides_truncates, ..scope() };
         let mut assembler = opened_with(scope, &resumed().resume());
