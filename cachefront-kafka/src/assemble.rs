@@ -35,7 +35,7 @@ mod snapshot;
 mod watch;
 
 pub(crate) use seen::InSnapshot;
-use seen::{Metadata, UNCOUNTED};
+use seen::{HIDDEN_TRUNCATES, Metadata, UNCOUNTED};
 
 /// The state of one session, without any input or output.
 #[derive(Debug)]
@@ -94,10 +94,17 @@ impl Assembler {
         if assembler.uncounted {
             assembler.give_up_claims(UNCOUNTED);
         }
+        if assembler.scope.hides_truncates {
+            assembler.give_up_claims(HIDDEN_TRUNCATES);
+        }
         let bounds = |topic: &str, number| {
             found.iter().find(|(partition, _)| *partition.topic == *topic && partition.number == number)
         };
         for (topic, number, point) in assembler.opened.iter() {
+            // A topic that a former release has read, of a table that is mapped no more.
+            if !assembler.scope.reads.is_default() && !assembler.scope.reads.has(topic) {
+                continue;
+            }
             let partition = TopicPartition { topic: topic.into(), number };
             let known = bounds(topic, number).map(|(_, bounds)| bounds);
             if let Some(why) = lost(&partition, point.next, known) {
@@ -164,6 +171,7 @@ impl Assembler {
             Err(error) => return self.doubt(error, at).map(|()| None),
         };
         self.note_metadata(&event, at)?;
+        self.note_connector(&event, at);
         let Some(partition) = self.partitions.get_mut(at.0) else { return Ok(None) };
         let gtid = gtid_of(&event);
         if let Some(gtid) = gtid
@@ -187,7 +195,7 @@ impl Assembler {
             Event::Tables { tables, reason, origin } => {
                 self.tables(tables, reason, &origin, at, time).or_else(|error| self.doubt(error, at))?;
             }
-            Event::Read { table, snapshot, .. } => self.snapshot_row(&table, snapshot, at)?,
+            Event::Read { table, snapshot, origin, .. } => self.snapshot_row(&table, snapshot, origin, at)?,
             Event::Begin { gtid } => {
                 self.note_streaming(at);
                 if let Some(gtid) = gtid.filter(|_| self.claims) {
@@ -276,9 +284,10 @@ impl Assembler {
             );
             return true;
         };
-        // All counted events of complete transactions were returned; a connector repeats some after a restart.
+        // All counted events of complete transactions were returned; a connector repeats some after a restart. One that does
+        // not keep its counts may have given their numbers to others.
         if self.tracker.is_past(gtid) {
-            return false;
+            return !self.tracker.keeps_counts() && !self.is_covered(gtid, at);
         }
         if self.claims {
             self.tracker.event(gtid, table, order, at);
@@ -366,8 +375,7 @@ impl Assembler {
         let mut resume = Resume::new(false);
         resume.uncounted = self.uncounted;
         for (state, next) in self.partitions.iter().zip(next) {
-            let seen = state.seen.filter(|_| next == state.next);
-            resume.set(&state.partition.topic, state.partition.number, ResumePoint { next, seen });
+            resume.set(&state.partition.topic, state.partition.number, ResumePoint { next, seen: state.seen });
         }
         resume
     }
@@ -382,8 +390,7 @@ impl Assembler {
 fn gtid_of(event: &Event) -> Option<&Gtid> {
     match event {
         Event::Row { origin, .. } | Event::Tables { origin, .. } | Event::Read { origin, .. } => origin.gtid.as_ref(),
-        Event::Begin { gtid } | Event::End { gtid, .. } => gtid.as_ref(),
-        Event::Ignored { .. } => None,
+        Event::Begin { gtid } | Event::End { gtid, .. } | Event::Ignored { gtid, .. } => gtid.as_ref(),
     }
 }
 

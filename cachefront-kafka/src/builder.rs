@@ -49,6 +49,7 @@ pub struct KafkaSourceBuilder {
     marker: Option<(TableName, Box<str>)>,
     client: Vec<(String, String)>,
     decoder: DecoderSettings,
+    never_truncated: bool,
     settings: KafkaSettings,
 }
 
@@ -79,6 +80,7 @@ impl KafkaSource {
             marker: None,
             client: Vec::new(),
             decoder: DecoderSettings::default(),
+            never_truncated: false,
             settings: KafkaSettings::default(),
         }
     }
@@ -162,6 +164,29 @@ impl KafkaSourceBuilder {
         self
     }
 
+    /// Sets whether mapped columns may be read from the message key, which is faster. Set it to `false` if a transformation, or
+    /// `column.mask.*`, puts other values into the key under the names of columns: keys made of these would be wrong.
+    /// Default: `true`.
+    pub fn key_is_row(mut self, key_is_row: bool) -> Self {
+        self.decoder.key_is_row = key_is_row;
+        self
+    }
+
+    /// Sets the prefix of the connector's heartbeat topics (`topic.heartbeat.prefix`). Default: `__debezium-heartbeat`.
+    pub fn heartbeat_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.decoder.heartbeat_prefix = prefix.into();
+        self
+    }
+
+    /// States that no mapped table is ever truncated, by which positions are proven although rows are flattened
+    /// ([`Form::Flattened`]): the transformation drops the records of TRUNCATE, so a cache keeps every row of a table that is
+    /// truncated, until its TTL expires. No effect on envelopes.
+    /// Default: `false`; flattened rows then claim no positions, and reads with a token or a bound go to the database.
+    pub fn never_truncated(mut self, never_truncated: bool) -> Self {
+        self.never_truncated = never_truncated;
+        self
+    }
+
     /// Sets limits, intervals and timeouts. Default: [`KafkaSettings::default`].
     pub fn settings(mut self, settings: KafkaSettings) -> Self {
         self.settings = settings;
@@ -203,6 +228,7 @@ impl KafkaSourceBuilder {
             marker: self.marker,
             client,
             decoder,
+            never_truncated: self.never_truncated,
             settings: self.settings,
             database: Box::new(database),
         };

@@ -7,9 +7,9 @@
 //! {"v":1,"p":{"shop.app.users":{"0":{"n":812,"s":[811,1764417229000]}},"shop.transaction":{"0":{"n":97}}}}
 //! ```
 //!
-//! `n` is the next offset. `s` has offset and timestamp (ms) of the record before it: a topic that
-//! was deleted and created again has another record there, or none. `tail` and `u` are written only
-//! if they are true.
+//! `n` is the next offset. `s` has offset and timestamp (ms) of the last record that was read: a topic that
+//! was deleted and created again has another record there, or none. It is the one before `n`, or after it if the records of an
+//! incomplete transaction are to be read again. `tail` and `u` are written only if they are true.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub(crate) struct ResumePoint {
     /// The offset of the next record.
     #[serde(rename = "n")]
     pub(crate) next: i64,
-    /// Offset and time of the record before it, by which a topic that was deleted and created again is recognised.
+    /// Offset and time of the last record that was read, by which a topic that was deleted and created again is recognised.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen: Option<(i64, i64)>,
 }

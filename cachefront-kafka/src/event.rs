@@ -1,5 +1,8 @@
 //! The meaning of one record of Debezium's topics.
 
+use std::fmt;
+use std::sync::Arc;
+
 use cachefront_core::Gtid;
 use cachefront_core::Timestamp;
 use cachefront_core::event::{RowChange, RowImage, TableName};
@@ -90,6 +93,56 @@ pub struct Origin {
     ///
     /// [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
     pub order: Option<BlockOrder>,
+    /// The connector's version; `None` if the record does not say.
+    pub connector: Option<ConnectorVersion>,
+    /// Of a snapshot: the file and the offset in the log at which it was taken, the same in all its records. `None` for changes,
+    /// and if the record does not say.
+    pub snapshot_at: Option<Arc<str>>,
+}
+
+/// The version of the connector that wrote a record, such as `3.6.1.Final` (`source.version`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectorVersion {
+    /// 3 of 3.6.1.
+    pub major: u16,
+    /// 6 of 3.6.1.
+    pub minor: u16,
+    /// 1 of 3.6.1.
+    pub patch: u16,
+}
+
+impl ConnectorVersion {
+    /// The first version that goes on with the numbers of a transaction's events if it is restarted within the transaction.
+    /// Older ones count the remaining events from 1 again, so an END may count fewer events than the transaction has.
+    pub const KEEPS_COUNTS: Self = Self { major: 3, minor: 6, patch: 1 };
+
+    /// Returns the version in a text such as `3.6.1.Final`; `None` if it does not begin with three numbers.
+    ///
+    /// ```
+    /// use cachefront::kafka::event::ConnectorVersion;
+    ///
+    /// let version = ConnectorVersion::parse("3.6.1.Final").expect("a version");
+    /// assert_eq!((version.major, version.minor, version.patch), (3, 6, 1));
+    /// assert!(version.keeps_counts());
+    /// assert!(!ConnectorVersion::parse("3.5.0.Final").expect("a version").keeps_counts());
+    /// assert_eq!(ConnectorVersion::parse("latest"), None);
+    /// ```
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(['.', '-']).map(str::parse);
+        let mut next = || parts.next()?.ok();
+        Some(Self { major: next()?, minor: next()?, patch: next()? })
+    }
+
+    /// True if the connector's counts of a transaction hold across its restarts: from [`KEEPS_COUNTS`](Self::KEEPS_COUNTS) on.
+    pub fn keeps_counts(self) -> bool {
+        self >= Self::KEEPS_COUNTS
+    }
+}
+
+impl fmt::Display for ConnectorVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
 }
 
 /// The order of an event in its transaction, from Debezium's `transaction` block. Both numbers start at 1.

@@ -22,8 +22,12 @@
 //! [Debezium's MySQL connector]: https://debezium.io/documentation/reference/stable/connectors/mysql.html
 //!
 //! # What the connector needs
+//! - Debezium 3.6.1 or later. Older versions count the events of a transaction from 1 again if they are restarted within it: such
+//!   a transaction counts as incomplete, and everything is flushed after [`KafkaSettings::completion_timeout`];
 //! - `provide.transaction.metadata=true`: without it no transaction is known to be complete;
-//! - `skipped.operations=none`: by default TRUNCATE is not emitted;
+//! - `skipped.operations=none`: by default TRUNCATE is not emitted (and never in flattened rows: see [`decode::Form::Flattened`]);
+//! - `schema.history.internal.store.only.captured.tables.ddl=false`: otherwise a RENAME of a captured table to another name is
+//!   not emitted;
 //! - a heartbeat (`heartbeat.action.query`) that writes `@@GLOBAL.gtid_executed` into a table which the connector
 //!   captures, so that the position advances while the database is idle (see [`KafkaSourceBuilder::marker`]);
 //! - JSON converters;
@@ -35,14 +39,15 @@
 //! # Completeness
 //! Events of one transaction arrive on several partitions. A transaction is in the position when its END was read, every
 //! counted event of every mapped table was returned, and every transaction that began before it is complete. Events that a
-//! connector repeats after a restart count once. A marker's row has the set of transactions that were executed when it was
-//! written. All of them precede it in the log, so they are complete when the marker's own transaction is: that covers DDL,
-//! other tables and an idle server. A marker takes effect only when all partitions were read to the ends known last,
-//! because records that no transaction counts may precede them.
+//! connector repeats after a restart count once. Counts that contradict each other are a gap. A marker's row has the set of
+//! transactions that were executed when it was written. All of them precede it in the log, so they are complete when the
+//! marker's own transaction is: that covers DDL, other tables and an idle server. A marker takes effect only when all
+//! partitions were read to the ends known last, because records that no transaction counts may precede them.
 //!
-//! Changes of definitions (DROP, RENAME, ALTER) arrive on a topic of their own, and no transaction counts them. They flush
-//! the tables concerned whenever they are read, whatever the position contains, and again if the connector repeats them.
-//! Only a new generation skips those that it covers: written before its beginning, and contained in its head.
+//! Changes of definitions (DROP, RENAME, ALTER, and CREATE of a mapped table) arrive on a topic of their own, and no
+//! transaction counts them. They flush the tables concerned whenever they are read, whatever the position contains, and again
+//! if the connector repeats them. Only a new generation skips those that it covers: written before its beginning, and contained
+//! in its head.
 //!
 //! # Gaps
 //! After a gap everything cached is flushed, and reading continues at the end. Gaps are: offsets that are gone (retention,
@@ -91,7 +96,7 @@
 //! ([`KafkaSettings::buffer_events_max`] decoded events wait at most), and a member of a group has
 //! one that keeps the membership alive. Fetching pauses above [`KafkaSettings::fetch_bytes_max`]. A
 //! transaction of any size needs little memory: its changes are handed on as they arrive, and only
-//! the ranges of their numbers are kept.
+//! the ranges of their numbers are kept. If a table's topic has several partitions, these are up to one for each row.
 //!
 //! # Decoding records without a source
 //! [`decode::Decoder`] turns the bytes of one record into an [`event::Event`], without Kafka:

@@ -4,7 +4,7 @@
 //!
 //! | session | partition | begins at |
 //! |---|---|---|
-//! | resumes | in the checkpoint | the record before its offset, which must be the same one |
+//! | resumes | in the checkpoint | the record before its offset. The last one that was read must be the same |
 //! | resumes | not in the checkpoint | its beginning, which must not be gone |
 //! | begins a generation | in the head | `tail_records` before the end, twice as far until that is enough |
 //!
@@ -41,7 +41,7 @@ pub(crate) struct PartitionState {
     /// The error of a record before the generation's beginning that could not be decoded, until it is proven that the
     /// generation covers the record.
     pub(crate) doubt: Option<Error>,
-    /// Offset and time of the last record before the restart, which must be found again.
+    /// Offset and time of the last record read before the restart, which must be found again.
     expected: Option<(i64, i64)>,
     start: i64,
 }
@@ -95,10 +95,10 @@ impl PartitionState {
                     state.settled = Settled::Tail { start: state.start, before: i64::MAX, low: bounds.low };
                 }
             }
-            (Some(ResumePoint { seen: Some(seen), .. }), None) if bounds.low <= seen.0 && seen.0 < next => {
+            (Some(ResumePoint { seen: Some(seen), .. }), None) if bounds.low <= seen.0 => {
                 state.expected = Some(seen);
                 state.seen = Some(seen);
-                state.start = seen.0;
+                state.start = next.min(seen.0);
             }
             _ => {}
         }
@@ -120,16 +120,20 @@ impl PartitionState {
     /// # Errors
     /// [`Gap`](cachefront_core::ErrorKind::Gap) if it is not the expected one.
     pub(crate) fn pass(&mut self, offset: i64, time: i64) -> Result<bool> {
-        if let Some(expected) = self.expected.take()
-            && offset <= expected.0
+        // A later record is no sign: compaction may have removed the expected one.
+        if let Some(expected) = self.expected.take_if(|expected| offset >= expected.0)
+            && offset == expected.0
         {
-            if (offset, time) != expected {
+            if time != expected.1 {
                 return Err(gap(format!(
                     "the record at offset {} of {} is not the one read before: the topic was deleted and created again",
                     expected.0, self.partition
                 )));
             }
-            return Ok(false);
+            // It was handed over, unless reading began before it.
+            if offset < self.next {
+                return Ok(false);
+            }
         }
         self.next = offset + 1;
         self.seen = Some((offset, time));
@@ -151,6 +155,14 @@ impl PartitionState {
         }
         self.next = self.next.max(next);
         self.settle_at_end();
+    }
+
+    /// Records that the client has sought: no record that was fetched before arrives any more. The records from the new start
+    /// on may be gone, by compaction.
+    pub(crate) fn sought(&mut self) {
+        if let Settled::Tail { before, .. } = &mut self.settled {
+            *before = i64::MAX;
+        }
     }
 
     /// Settles a partition whose tail was read to its end without a transaction.
@@ -231,6 +243,35 @@ mod tests {
         let Some(Command::Seek(_, 0)) = short.settle(false) else { panic!("a seek to the beginning") };
         short.pass(0, 1).expect("no expected record");
         assert!(short.settle(false).is_none() && short.is_settled(), "no record precedes it");
+    }
+
+    #[test]
+    fn a_seek_into_a_hole_settles() {
+        let mut state = at_end(1_000, 850);
+        state.pass(900, 1).expect("no expected record");
+        let Some(Command::Seek(_, 850)) = state.settle(false) else { panic!("a seek to the beginning") };
+        state.pass(901, 1).expect("it was fetched before the seek");
+        assert!(state.settle(false).is_none() && !state.is_settled());
+        state.sought();
+        state.pass(900, 1).expect("the first record after the hole");
+        assert!(state.settle(false).is_none() && state.is_settled(), "no record precedes it");
+    }
+
+    #[test]
+    fn a_rewound_partition_recognises_another_record() {
+        let point = ResumePoint { next: 10, seen: Some((12, 500)) };
+        let state = || PartitionState::new(partition(), Some(point), Bounds { low: 0, high: 20 }, None, false);
+        assert_eq!((state().start(), state().next), (10, 10), "a transaction was incomplete");
+        let mut same = state();
+        assert!(same.pass(10, 1).expect("it is read again"));
+        assert!(same.pass(12, 500).expect("the same"), "it is read again too");
+        assert_eq!(same.next, 13);
+        let mut other = state();
+        other.pass(10, 1).expect("unknown so far");
+        assert!(other.pass(12, 501).is_err(), "the topic was created again");
+        let mut compacted = state();
+        compacted.pass(10, 1).expect("it is read again");
+        assert!(compacted.pass(13, 1).expect("the expected record is gone"));
     }
 
     #[test]

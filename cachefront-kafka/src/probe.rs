@@ -1,14 +1,15 @@
 //! The current ends of the partitions, and of the log of the database behind the connector.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use cachefront_core::source::{Head, SourceProbe};
-use cachefront_core::{Error, Result};
+use cachefront_core::{Error, ErrorKind, Result};
 
 use crate::brokers::{Bounds, Brokers, TopicPartition};
 use crate::checkpoint::{Resume, ResumePoint};
+use crate::config::KafkaSettings;
 use crate::topics::Topics;
 
 /// State shared by the probe, which refreshes metadata, and the source, which reads.
@@ -23,7 +24,10 @@ pub(crate) struct View {
     pub(crate) reading: BTreeMap<TopicPartition, i64>,
     /// Why unread records are gone.
     pub(crate) lost: Option<String>,
-    /// The error with which the brokers refuse metadata.
+    /// The partitions that are being read and were absent in the last refresh. A broker that has just started may not know
+    /// them yet: they count as deleted if they are absent twice.
+    absent: BTreeSet<TopicPartition>,
+    /// The error that ends the session: the brokers refuse metadata, or a partition was absent.
     pub(crate) refused: Option<Error>,
     /// Rows were read that no transaction counts, although the connector counts events: see `Assembler`.
     pub(crate) uncounted: bool,
@@ -35,6 +39,9 @@ impl View {
     fn update(&mut self, found: &[(TopicPartition, Bounds)], before: &BTreeMap<TopicPartition, i64>) {
         self.round += 1;
         self.bounds = found.iter().cloned().collect();
+        let is_absent = |partition: &&TopicPartition| !self.bounds.contains_key(*partition);
+        let absent: BTreeSet<TopicPartition> = self.reading.keys().filter(is_absent).cloned().collect();
+        let were_absent = std::mem::replace(&mut self.absent, absent);
         if self.lost.is_none() {
             self.lost = self.reading.iter().find_map(|(partition, next)| {
                 let then = before.get(partition)?;
@@ -42,9 +49,23 @@ impl View {
                     Some(bounds) if bounds.low > *next => lost(partition, *next, Some(bounds)),
                     Some(bounds) if bounds.high < *next.min(then) => lost(partition, *next.min(then), Some(bounds)),
                     Some(_) => None,
-                    None => lost(partition, *next, None),
+                    None if were_absent.contains(partition) => lost(partition, *next, None),
+                    None => None,
                 }
             });
+        }
+        let is_back =
+            |partition: &&TopicPartition| self.reading.contains_key(*partition) && self.bounds.contains_key(*partition);
+        if self.refused.is_none()
+            && let Some(partition) = were_absent.iter().find(is_back)
+        {
+            // The next session compares the record before its offset: the topic may have been created again.
+            self.refused = Some(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "the brokers did not know partition {partition} for a moment: reading resumes at the checkpoint"
+                ),
+            ));
         }
     }
 
@@ -81,6 +102,7 @@ impl SharedView {
             bounds: BTreeMap::new(),
             reading: BTreeMap::new(),
             lost: None,
+            absent: BTreeSet::new(),
             refused: None,
             uncounted: false,
         };
@@ -136,6 +158,28 @@ impl KafkaProbe {
         let found = self.brokers.bounds(partitions).await?;
         self.shared.lock().update(&found, &before);
         Ok(found)
+    }
+
+    /// The same for a session that resumes there: if a partition of it is absent, once more after `discovery_interval`. A broker
+    /// that has just started may not know it yet.
+    ///
+    /// # Errors
+    /// As [`Brokers::partitions`].
+    pub(crate) async fn refresh_for(
+        &self,
+        resume: &Resume,
+        settings: &KafkaSettings,
+    ) -> Result<Vec<(TopicPartition, Bounds)>> {
+        let found = self.refresh().await?;
+        let topics = self.shared.lock().topics.clone();
+        let is_found = |topic: &str, number: i32| {
+            found.iter().any(|(partition, _)| *partition.topic == *topic && partition.number == number)
+        };
+        if resume.iter().all(|(topic, number, _)| !topics.has(topic) || is_found(topic, number)) {
+            return Ok(found);
+        }
+        tokio::time::sleep(settings.discovery_interval).await;
+        self.refresh().await
     }
 }
 
@@ -214,6 +258,25 @@ mod tests {
         assert!(update(0, 8, 9, 15).is_some_and(|why| why.contains("created again")));
         assert!(update(16, 20, 9, 15).is_some_and(|why| why.contains("retention")));
         assert_eq!(update(0, 8, 9, 0), None, "a later session restarted at the beginning");
+    }
+
+    #[test]
+    fn a_partition_that_is_absent_once_is_no_loss() {
+        let shared = SharedView::new(Topics::Listed(Vec::new()));
+        let partition = TopicPartition { topic: "t".into(), number: 0 };
+        let reads = BTreeMap::from([(partition.clone(), 5)]);
+        shared.lock().reading = reads.clone();
+        let present = [(partition.clone(), Bounds { low: 0, high: 9 })];
+        let refresh = |found: &[(TopicPartition, Bounds)]| {
+            let mut view = shared.lock();
+            view.update(found, &reads);
+            (view.lost.take(), view.refused.take().map(|error| error.kind()))
+        };
+        assert_eq!(refresh(&present), (None, None));
+        assert_eq!(refresh(&[]), (None, None), "a broker that starts may not know it yet");
+        assert_eq!(refresh(&present), (None, Some(ErrorKind::Unavailable)), "it may be another topic of this name");
+        assert_eq!(refresh(&[]), (None, None));
+        assert!(refresh(&[]).0.is_some_and(|why| why.contains("deleted")));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use crate::brokers::TopicPartition;
+use crate::config::KafkaSettings;
 use crate::decode::{Decoder, Record};
 use crate::error::{failed, gap, is_transient};
 use crate::event::Event;
@@ -60,6 +61,8 @@ pub(crate) enum Item {
     Record(Fetched),
     /// Every record of the partition before this offset was sent. The last offsets may have no records.
     Reached(PartitionOffset),
+    /// A seek in the partition of this index has taken effect: later items are of records from there on.
+    Sought(usize),
 }
 
 /// Items in the order in which they were read.
@@ -89,9 +92,10 @@ impl Reader {
     ///
     /// # Errors
     /// `Config` if librdkafka refuses a setting, `Unavailable` if the thread cannot be started.
-    pub(crate) fn start(config: &ClientConfig, decoder: Decoder, buffer_events_max: usize) -> Result<Self> {
+    pub(crate) fn start(config: &ClientConfig, decoder: Decoder, settings: &KafkaSettings) -> Result<Self> {
         let consumer: BaseConsumer = config.create().map_err(|cause| failed("creating a Kafka consumer", cause))?;
-        let (sender, chunks) = mpsc::channel((buffer_events_max / CHUNK_EVENTS).max(1));
+        let waiting = (settings.buffer_events_max / CHUNK_EVENTS).max(1);
+        let (sender, chunks) = mpsc::channel(waiting);
         let (commands, requests) = commands::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let worker = Worker {
@@ -103,6 +107,8 @@ impl Reader {
             unchecked: 0,
             last: 0,
             chunk: Chunk::new(),
+            chunk_bytes: 0,
+            chunk_bytes_max: settings.fetch_bytes_max / waiting,
             chunks: sender,
             stop: Arc::clone(&stop),
         };
@@ -173,6 +179,10 @@ struct Worker {
     /// The index of the previous record's partition: the next one is usually of the same.
     last: usize,
     chunk: Chunk,
+    /// The size of the records in the chunk.
+    chunk_bytes: usize,
+    /// A chunk of this size is sent, however few events it has: few large rows must not fill the memory.
+    chunk_bytes_max: usize,
     chunks: mpsc::Sender<Result<Chunk>>,
     stop: Arc<AtomicBool>,
 }
@@ -201,6 +211,7 @@ impl Worker {
                         *reported = fetched.at.1 + 1;
                     }
                     self.unchecked += 1;
+                    self.chunk_bytes += fetched.bytes;
                     self.chunk.push(Item::Record(fetched));
                 }
                 Some(Err(error)) if error.rdkafka_error_code().is_none_or(is_transient) => {
@@ -219,7 +230,8 @@ impl Worker {
             if self.unchecked >= UNCHECKED_MAX {
                 self.check_positions()?;
             }
-            if self.chunk.len() >= CHUNK_EVENTS && !self.flush() {
+            let is_full = self.chunk.len() >= CHUNK_EVENTS || self.chunk_bytes > self.chunk_bytes_max;
+            if is_full && !self.flush() {
                 return Ok(());
             }
         }
@@ -255,6 +267,7 @@ impl Worker {
         if self.chunk.is_empty() {
             return true;
         }
+        self.chunk_bytes = 0;
         let chunk = std::mem::replace(&mut self.chunk, Chunk::with_capacity(CHUNK_EVENTS));
         self.chunks.blocking_send(Ok(chunk)).is_ok()
     }
@@ -269,10 +282,14 @@ impl Worker {
                     self.partitions.push(partition);
                     self.reported.push(offset);
                 }
-                Command::Seek(partition, offset) => self
-                    .consumer
-                    .seek(&partition.topic, partition.number, Offset::Offset(offset), SEEK)
-                    .map_err(|cause| failed("seeking in a partition", cause))?,
+                Command::Seek(partition, offset) => {
+                    self.consumer
+                        .seek(&partition.topic, partition.number, Offset::Offset(offset), SEEK)
+                        .map_err(|cause| failed("seeking in a partition", cause))?;
+                    if let Some(index) = self.partitions.iter().position(|own| *own == partition) {
+                        self.chunk.push(Item::Sought(index));
+                    }
+                }
                 Command::Pause(partition) => self
                     .consumer
                     .pause(&list(&partition, Offset::Invalid)?)

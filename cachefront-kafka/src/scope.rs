@@ -7,6 +7,7 @@ use cachefront_core::source::{Columns, TableFilter};
 
 use crate::config::KafkaSettings;
 use crate::spelling::Spellings;
+use crate::topics::Topics;
 
 /// The configuration of a session.
 #[derive(Clone, Debug)]
@@ -18,9 +19,13 @@ pub(crate) struct Scope {
     /// The marker's table, and its column with the executed GTID set.
     pub(crate) marker: Option<(TableName, Box<str>)>,
     pub(crate) topics: ControlTopics,
+    /// The topics to read.
+    pub(crate) reads: Topics,
     /// Rows have no envelope, so a record may lack the row before the change, and its order in the transaction although
     /// the connector knows it.
     pub(crate) is_flattened: bool,
+    /// A TRUNCATE of a mapped table leaves no record: rows are flattened, and the tables may be truncated.
+    pub(crate) hides_truncates: bool,
     /// Maximum number of ranges of the position, for each origin.
     pub(crate) ranges_max: usize,
     /// Maximum number of incomplete transactions.
@@ -54,6 +59,8 @@ impl Scope {
             marker,
             topics,
             is_flattened,
+            hides_truncates: false,
+            reads: Topics::Listed(Vec::new()),
             ranges_max: settings.position_ranges_max,
             open_max: settings.open_transactions_max,
             tail: i64::from(settings.tail_records),

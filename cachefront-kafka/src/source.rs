@@ -80,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) marker: Option<(TableName, Box<str>)>,
     pub(crate) client: ClientConfig,
     pub(crate) decoder: DecoderSettings,
+    /// No mapped table is ever truncated.
+    pub(crate) never_truncated: bool,
     pub(crate) settings: KafkaSettings,
     /// The server behind the connector: its head, its gate, its preflight. Never opened.
     pub(crate) database: Box<dyn ChangeSource>,
@@ -277,6 +279,7 @@ impl Session {
                         }
                     }
                     Some(Item::Reached(at)) => self.assembler.reach(at),
+                    Some(Item::Sought(partition)) => self.assembler.sought(partition),
                     None => break,
                 }
             }
@@ -357,6 +360,9 @@ impl ChangeSource for KafkaSource {
         let mut findings = self.parts.database.preflight(&relayed).await?;
         let topics = self.shared.lock().topics.clone();
         findings.extend(findings::absent_topics(&self.probe, &self.parts.control, topics).await?);
+        if self.parts.decoder.form == Form::Flattened {
+            findings.push(findings::flattened(self.parts.never_truncated));
+        }
         if self.parts.marker.is_none() {
             findings.push(
                 "no marker table is set: while the database is idle, and after changes of other tables, no event proves that \
@@ -400,17 +406,19 @@ impl ChangeSource for KafkaSource {
             return Err(not_elected());
         }
         self.choose_topics(filter);
-        let found = self.probe.refresh().await?;
-        let scope = Scope::new(
+        let found = self.probe.refresh_for(&Resume::decode(&from.resume)?, &self.parts.settings).await?;
+        let mut scope = Scope::new(
             filter,
             self.parts.marker.clone(),
             self.parts.control.clone(),
             self.parts.decoder.form == Form::Flattened,
             &self.parts.settings,
         );
-        let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot)?;
+        scope.reads = self.shared.lock().topics.clone();
+        scope.hides_truncates = scope.is_flattened && !self.parts.never_truncated;
+        let (assembler, commands) = Assembler::new(scope, from, &found, self.snapshot.clone())?;
         self.shared.lock().uncounted |= assembler.uncounted();
-        let reader = Reader::start(&self.parts.client, self.decoder(filter), self.parts.settings.buffer_events_max)?;
+        let reader = Reader::start(&self.parts.client, self.decoder(filter), &self.parts.settings)?;
         self.shared.lock().reading =
             assembler.partitions.iter().map(|state| (state.partition.clone(), state.next)).collect();
         for command in commands {

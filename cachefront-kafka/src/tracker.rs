@@ -1,10 +1,11 @@
 //! Tracks which transactions are complete: events arrive on several partitions, and the transaction topic has their
 //! number for each table ([transaction metadata]).
 //!
-//! A transaction is complete when its END and every counted event of every table of interest were read, and every
-//! transaction that began before it on the transaction topic is complete. Repeated events count once: a connector emits
-//! some again after a restart. A *marker* is a row with the set of transactions that were executed when it was written.
-//! All of them precede the marker in the log, so they are complete when the marker's own transaction is. That covers
+//! A transaction is complete when its END and every counted event of every table of interest were read, and every transaction
+//! that began before it on the transaction topic is complete. Repeated events count once: a connector emits some again after a
+//! restart. Before version 3.6.1 it may give other events the numbers of those: a transaction whose counts contradict each
+//! other, or may do so, is never complete. A *marker* is a row with the set of transactions that were executed when it was
+//! written. All of them precede the marker in the log, so they are complete when the marker's own transaction is. That covers
 //! transactions without events: other tables, DDL, an idle server.
 //!
 //! [transaction metadata]: https://debezium.io/documentation/reference/stable/connectors/mysql.html#mysql-transaction-metadata
@@ -28,7 +29,7 @@ use std::fmt;
 use cachefront_core::event::TableName;
 use cachefront_core::{Gtid, Position};
 
-use crate::event::BlockOrder;
+use crate::event::{BlockOrder, ConnectorVersion};
 
 /// The index of a partition in the session, and an offset in it.
 pub(crate) type PartitionOffset = (usize, i64);
@@ -50,6 +51,8 @@ pub(crate) struct Tracker {
     ranges_max: usize,
     /// The most ranges of an origin in the server's own set, as the last marker or the checkpoint has it.
     ranges_given: usize,
+    /// Whether the counts of every connector seen so far hold across its restarts; `None` before the first version.
+    keeps_counts: Option<bool>,
 }
 
 /// An incomplete transaction.
@@ -58,6 +61,12 @@ pub(crate) struct Tracker {
 #[derive(Debug, Default)]
 struct Open {
     begun: bool,
+    /// The offset of its BEGIN.
+    begin: Option<i64>,
+    /// It has several BEGINs: the connector was restarted within it, or repeats it.
+    is_repeated: bool,
+    /// Its ENDs count different numbers of events.
+    is_contradicted: bool,
     /// Number of events of each table of interest; `None` before the END.
     counts: Option<Vec<(TableName, u64)>>,
     /// The events read, for each table.
@@ -83,6 +92,8 @@ pub(crate) enum Missing {
     End,
     /// Events of a table: fewer were read than its END counts.
     Events { table: TableName, read: u64, count: u64 },
+    /// Counts that hold: the connector has forgotten, or may have, what it had counted before a restart.
+    Counts,
 }
 
 impl fmt::Display for Stuck {
@@ -103,6 +114,12 @@ impl fmt::Display for Stuck {
                 "transaction {gtid} has {count} events of {table}, and only {read} were read: check whether records were \
                  removed from a topic or a transformation drops some"
             ),
+            Missing::Counts => write!(
+                f,
+                "the counts of transaction {gtid} may leave out events: the connector was restarted within it, and counts \
+                 from 1 again before Debezium {}: upgrade the connector",
+                ConnectorVersion::KEEPS_COUNTS
+            ),
         }
     }
 }
@@ -120,6 +137,7 @@ impl Tracker {
             executed: Position::new(),
             holds_markers: false,
             ranges_max,
+            keeps_counts: None,
         }
     }
 
@@ -143,17 +161,39 @@ impl Tracker {
         self.open.get(gtid).is_some_and(|open| !open.begun)
     }
 
+    /// Records the version of the connector that wrote a record. Returns true if it is the first one whose counts do not
+    /// hold across its restarts.
+    pub(crate) fn note_connector(&mut self, version: ConnectorVersion) -> bool {
+        let before = self.keeps_counts;
+        self.keeps_counts = Some(before != Some(false) && version.keeps_counts());
+        self.keeps_counts == Some(false) && before != Some(false)
+    }
+
+    /// True if an event of a complete transaction is known to be one that was counted before.
+    pub(crate) fn keeps_counts(&self) -> bool {
+        self.keeps_counts == Some(true)
+    }
+
     /// Records a BEGIN.
     pub(crate) fn begin(&mut self, gtid: &Gtid, at: PartitionOffset) {
         if self.is_past(gtid) {
             return;
         }
+        let open = self.open_begun(gtid, at);
+        // After a seek the same record is read again.
+        open.is_repeated |= open.begin.is_some_and(|begin| begin != at.1);
+        open.begin = Some(at.1);
+    }
+
+    /// Returns a transaction that has begun with this record, or an earlier one.
+    fn open_begun(&mut self, gtid: &Gtid, at: PartitionOffset) -> &mut Open {
         let open = self.open.entry(gtid.clone()).or_default();
         open.touch(at);
         if !open.begun {
             open.begun = true;
             self.begun.push_back(gtid.clone());
         }
+        open
     }
 
     /// Records an END; `counts` has the tables of interest only.
@@ -161,10 +201,9 @@ impl Tracker {
         if self.is_past(gtid) {
             return;
         }
-        self.begin(gtid, at);
-        if let Some(open) = self.open.get_mut(gtid) {
-            open.counts = Some(counts);
-        }
+        let open = self.open_begun(gtid, at);
+        open.is_contradicted |= open.counts.as_ref().is_some_and(|known| *known != counts);
+        open.counts = Some(counts);
     }
 
     /// Records an event of a table of interest.
@@ -217,7 +256,7 @@ impl Tracker {
     /// Moves the position over complete transactions, in the order of the transaction topic.
     pub(crate) fn advance(&mut self) {
         while let Some(gtid) = self.begun.front() {
-            if !self.open.get(gtid).is_some_and(Open::is_complete) {
+            if !self.open.get(gtid).is_some_and(|open| open.is_complete(self.keeps_counts())) {
                 break;
             }
             let Some(gtid) = self.begun.pop_front() else { break };
@@ -263,7 +302,8 @@ impl Tracker {
             let missing = match open.missing_events() {
                 Some(events) => Some(events),
                 // A transaction without END has lost it only if a later one has begun.
-                None => (open.counts.is_none() && self.begun.len() > 1).then_some(Missing::End),
+                None if open.counts.is_none() => (self.begun.len() > 1).then_some(Missing::End),
+                None => (!open.is_complete(self.keeps_counts())).then_some(Missing::Counts),
             };
             if let Some(missing) = missing {
                 return Some(Stuck { gtid: gtid.clone(), missing });
@@ -293,9 +333,18 @@ impl Open {
         }
     }
 
-    /// True if its END and all events that it counts were read.
-    fn is_complete(&self) -> bool {
-        self.counts.is_some() && self.missing_events().is_none()
+    /// True if its END and all events that it counts were read, and its counts hold. `keeps_counts` tells whether they do if
+    /// the connector has repeated its BEGIN.
+    fn is_complete(&self, keeps_counts: bool) -> bool {
+        let holds = !self.is_contradicted && (keeps_counts || !self.is_repeated) && !self.exceeds_counts();
+        holds && self.counts.is_some() && self.missing_events().is_none()
+    }
+
+    /// True if an event of a table was read whose number is above the table's count in the END.
+    fn exceeds_counts(&self) -> bool {
+        let Some(counts) = &self.counts else { return false };
+        let count = |table: &TableName| counts.iter().find(|(name, _)| name == table).map_or(0, |(_, count)| *count);
+        self.seen.iter().any(|(table, ranges)| ranges.max() > count(table))
     }
 
     /// Returns the first table with missing events; `None` if there is none, or before the END.
@@ -336,6 +385,11 @@ impl Ranges {
         }
     }
 
+    /// Returns the greatest number in the set; 0 if it is empty.
+    fn max(&self) -> u64 {
+        self.0.last().map_or(0, |(_, high)| *high)
+    }
+
     /// Number of numbers in the set.
     fn count(&self) -> u64 {
         self.0.iter().map(|(low, high)| high - low + 1).sum()
@@ -343,158 +397,4 @@ impl Ranges {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-
-    fn gtid(number: u64) -> Gtid {
-        Gtid { origin: SERVER.into(), number }
-    }
-
-    fn upto(end: u64) -> Position {
-        format!("{SERVER}:1-{end}").parse().expect("a position")
-    }
-
-    fn users() -> TableName {
-        TableName::from("app.users")
-    }
-
-    fn order(number: u64) -> BlockOrder {
-        BlockOrder { in_transaction: number, in_table: number }
-    }
-
-    fn tracker() -> Tracker {
-        Tracker::new(upto(10), 64)
-    }
-
-    #[test]
-    fn a_transaction_is_complete_with_its_end_and_its_last_event() {
-        let mut tracker = tracker();
-        tracker.event(&gtid(11), &users(), order(1), (0, 5));
-        tracker.begin(&gtid(11), (9, 1));
-        tracker.end(&gtid(11), vec![(users(), 2)], (9, 2));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(10), "one of two events is missing");
-        tracker.event(&gtid(11), &users(), order(2), (1, 7));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(11));
-    }
-
-    #[test]
-    fn a_repeated_event_is_counted_once() {
-        let mut tracker = tracker();
-        tracker.end(&gtid(11), vec![(users(), 2)], (9, 2));
-        tracker.event(&gtid(11), &users(), order(1), (0, 5));
-        tracker.event(&gtid(11), &users(), order(1), (0, 6));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(10), "the second is the first again");
-        let missing = Missing::Events { table: users(), read: 1, count: 2 };
-        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(11), missing }));
-    }
-
-    #[test]
-    fn a_transaction_waits_for_those_before_it() {
-        let mut tracker = tracker();
-        tracker.begin(&gtid(11), (9, 1));
-        tracker.end(&gtid(12), vec![(users(), 1)], (9, 2));
-        tracker.event(&gtid(12), &users(), order(1), (0, 5));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(10));
-        tracker.end(&gtid(11), Vec::new(), (9, 3));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(12));
-    }
-
-    #[test]
-    fn a_marker_takes_effect_when_all_before_it_is_complete() {
-        let mut tracker = tracker();
-        tracker.begin(&gtid(12), (9, 1));
-        tracker.end(&gtid(20), vec![(users(), 1)], (9, 2));
-        tracker.event(&gtid(20), &users(), order(1), (0, 5));
-        tracker.marker(&gtid(20), upto(19));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(10), "12 is incomplete and precedes the marker");
-        tracker.end(&gtid(12), Vec::new(), (9, 3));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(20));
-    }
-
-    #[test]
-    fn a_restart_resumes_at_the_oldest_incomplete_transaction() {
-        let mut tracker = tracker();
-        tracker.begin(&gtid(11), (2, 40));
-        tracker.event(&gtid(11), &users(), order(1), (0, 5));
-        tracker.event(&gtid(12), &users(), order(1), (0, 6));
-        tracker.event(&gtid(12), &users(), order(2), (1, 3));
-        let mut next = [9, 9, 50];
-        tracker.rewind(&mut next);
-        assert_eq!(next, [5, 3, 40]);
-        tracker.end(&gtid(11), vec![(users(), 1)], (2, 41));
-        tracker.advance();
-        let mut next = [9, 9, 50];
-        tracker.rewind(&mut next);
-        assert_eq!(next, [6, 3, 50]);
-    }
-
-    #[test]
-    fn a_complete_transaction_is_not_tracked_again() {
-        let mut tracker = tracker();
-        tracker.begin(&gtid(7), (9, 1));
-        tracker.end(&gtid(7), vec![(users(), 3)], (9, 2));
-        assert!(tracker.is_past(&gtid(7)));
-        assert_eq!(tracker.open(), (0, 0));
-    }
-
-    #[test]
-    fn a_statement_is_a_transaction_unless_counted_events_belong_to_it() {
-        let mut tracker = tracker();
-        tracker.alone(&gtid(11));
-        assert_eq!(tracker.position(), &upto(11));
-        tracker.begin(&gtid(12), (9, 1));
-        tracker.alone(&gtid(12));
-        assert_eq!(tracker.position(), &upto(11), "its rows are not read yet");
-        tracker.end(&gtid(12), vec![(users(), 1)], (9, 2));
-        tracker.event(&gtid(12), &users(), order(1), (0, 5));
-        tracker.advance();
-        assert_eq!(tracker.position(), &upto(12));
-    }
-
-    #[test]
-    fn the_oldest_transaction_without_a_begin_is_stuck() {
-        let mut tracker = tracker();
-        for number in 11..2_000 {
-            tracker.event(&gtid(number), &users(), order(1), (0, 5));
-            if number != 12 {
-                tracker.end(&gtid(number), vec![(users(), 1)], (9, 2));
-            }
-            tracker.advance();
-        }
-        assert_eq!(tracker.stuck(), Some(Stuck { gtid: gtid(12), missing: Missing::Begin }));
-        assert!(tracker.awaiting.len() < 100, "{}", tracker.awaiting.len());
-        tracker.begin(&gtid(12), (9, 3));
-        assert_eq!(tracker.stuck(), None, "its END may still come");
-    }
-
-    #[test]
-    fn the_position_stays_bounded() {
-        let mut tracker = Tracker::new(Position::new(), 4);
-        for number in 1..100 {
-            tracker.end(&gtid(number * 2), Vec::new(), (9, 1));
-        }
-        tracker.advance();
-        let ranges: usize = tracker.position().ranges().map(|(_, ranges)| ranges.len()).sum();
-        assert_eq!(ranges, 4);
-        assert!(tracker.is_past(&gtid(198)), "the newest are kept");
-    }
-
-    #[test]
-    fn ranges_count_distinct_numbers_in_any_order() {
-        let mut ranges = Ranges::default();
-        for number in [5, 1, 2, 5, 4, 3, 9, 1] {
-            ranges.insert(number);
-        }
-        assert_eq!(ranges.count(), 6);
-        assert_eq!(ranges.0, [(1, 5), (9, 9)]);
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cachefront_core::source::{Columns, TableFilter};
+use cachefront_kafka::connect::ConnectClient;
 use cachefront_kafka::decode::{Decoder, DecoderSettings, Form, Record};
 use cachefront_kafka::event::Event;
 use cachefront_testkit::connector::{Connector, Servers};
@@ -44,11 +45,15 @@ const TABLES: [&str; 4] = [
      en ENUM('x','y'), se SET('p','q','r'), bt BIT(10), bl BLOB, js JSON, nul INT)",
 ];
 
+/// What the transformation adds to flattened rows.
+const FIELDS: &str = "op,source.db,source.table,source.gtid,source.ts_ms,source.snapshot,source.version";
+
 /// The numbers of events read from all topics.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     rows: usize,
     tables: usize,
+    truncates: usize,
     ends: usize,
 }
 
@@ -86,12 +91,17 @@ fn read(connector: &Connector, database: &Database, settings: DecoderSettings) -
         match decoder.decode(&record).unwrap_or_else(|error| panic!("{error}\n{:?}", message.payload_view::<str>())) {
             Event::Row { row, origin } => {
                 assert!(origin.gtid.is_some(), "a row without a GTID on {}", record.topic);
+                let version = origin.connector.expect("the row tells the connector's version");
+                assert!(version.keeps_counts(), "the tests run on {version}");
                 seen.rows += 1;
                 if row.table.as_str().ends_with(".last") {
                     last_at = Some(Instant::now());
                 }
             }
-            Event::Tables { .. } => seen.tables += 1,
+            Event::Tables { reason, .. } => {
+                seen.tables += 1;
+                seen.truncates += usize::from(reason == "TRUNCATE");
+            }
             Event::End { .. } => seen.ends += 1,
             _ => {}
         }
@@ -123,7 +133,7 @@ async fn the_envelope_without_and_with_schemas() {
         read(&connector, &database, DecoderSettings::default())
     };
     // A change of the primary key is two rows; REPLACE of an existing row is an update.
-    assert_eq!((plain.rows, plain.tables), (18, 3), "{plain:?}");
+    assert_eq!((plain.rows, plain.tables, plain.truncates), (18, 3, 1), "{plain:?}");
     assert!(plain.ends > 13, "{plain:?}");
     let schemas = [("key.converter.schemas.enable", "true"), ("value.converter.schemas.enable", "true")];
     let (connector, database) = emitted(&schemas).await;
@@ -132,11 +142,11 @@ async fn the_envelope_without_and_with_schemas() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flattened_rows() {
+async fn flattened_rows_lack_truncates() {
     let (connector, database) = emitted(&[
         ("transforms", "unwrap"),
         ("transforms.unwrap.type", "io.debezium.transforms.ExtractNewRecordState"),
-        ("transforms.unwrap.add.fields", "op,source.db,source.table,source.gtid,source.ts_ms,source.snapshot"),
+        ("transforms.unwrap.add.fields", FIELDS),
         ("transforms.unwrap.delete.tombstone.handling.mode", "rewrite"),
     ])
     .await;
@@ -145,7 +155,15 @@ async fn flattened_rows() {
         .with_transaction_topic(connector.transaction_topic())
         .with_schema_change_topic(connector.schema_change_topic());
     let seen = read(&connector, &database, settings);
-    // Updates lack the previous values, so they flush a table whose mapping reads all columns. The transformation drops
-    // TRUNCATE.
+    // Updates lack the previous values, so they flush a table whose mapping reads all columns.
     assert!(seen.rows > 5 && seen.tables > 5, "{seen:?}");
+    // The transformation drops its record, so such rows prove no positions.
+    assert_eq!(seen.truncates, 0, "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_worker_tells_the_connectors_version() {
+    let client = ConnectClient::builder(Servers::shared().connect.url()).build().expect("a client");
+    let version = client.connector_version().await.expect("the worker responds").expect("the connector is installed");
+    assert!(version.keeps_counts(), "the tests run on {version}");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cachefront::binlog::read_position;
 use cachefront::kafka::KafkaSettings;
 use cachefront::{Cache, CdcHandle};
 use cachefront_testkit::connector::{Connector, Servers};
@@ -13,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::time::Instant;
 
-use crate::traffic::{DROPS_ROWS, ROWS, Traffic, errors_of, flushed, recovered, run_with, said, say, warm};
+use crate::traffic::{DROPS_ROWS, ROWS, Traffic, applies, errors_of, flushed, recovered, run_with, said, say, warm};
 
 fn connector(shop: &Shop) -> &Connector {
     shop.connector.as_ref().expect("a connector")
@@ -129,4 +130,51 @@ async fn an_undecodable_record_flushes_everything_once() {
     traffic.rest(&shop, &cache).await;
     let last = errors.lock().expect("unpoisoned").last().cloned();
     say(&format!("last error: {last:?}"));
+}
+
+/// The definition of the shop's table.
+const ITEM: &str = "CREATE TABLE item (id BIGINT UNSIGNED PRIMARY KEY, value BIGINT UNSIGNED NOT NULL)";
+
+/// A connector that records definitions of captured tables only: its RENAME has the new name, and so leaves no record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_renamed_away_and_created_again_is_flushed() {
+    let mut shop = Shop::open(ROWS).await;
+    let captured_only = [("schema.history.internal.store.only.captured.tables.ddl", "true")];
+    shop.connector = Some(Connector::start_with(&Servers::shared(), &shop.database, &["item"], &captured_only).await);
+    let cache = shop.cache().await;
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    recovered(&shop, "the start", Instant::now()).await;
+    warm(&cache).await;
+    assert!(cache.peek(&7).await.expect("the store is there").is_some(), "nothing is cached: the test proves nothing");
+    shop.database.execute("RENAME TABLE item TO item_old").await;
+    shop.database.execute(ITEM).await;
+    let mut conn = shop.pool.get_conn().await.expect("a connection");
+    let (token, _) = read_position(&mut conn).await.expect("a position");
+    applies(&shop, &token).await;
+    // The record of a definition may be read after the marker behind it.
+    wait::until_async("no former row is served", Duration::from_secs(20), async || {
+        cache.get(&7).at_least(&token).await.expect("a read") == None
+    })
+    .await;
+    cdc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_created_again_is_covered_again_over_kafka() {
+    let shop = Shop::open(ROWS).await.over_kafka(&Servers::shared()).await;
+    let cache = shop.cache().await;
+    let cdc = run_with(&shop, &cache, KafkaSettings::default()).await;
+    for statement in ["RENAME TABLE item TO item_old", "DROP TABLE item"] {
+        recovered(&shop, statement, Instant::now()).await;
+        warm(&cache).await;
+        shop.database.execute(statement).await;
+        wait::until("the cache is not covered", PATIENCE, || !cdc.status().not_covered.is_empty()).await;
+        shop.database.execute(ITEM).await;
+        wait::until("it is covered again", PATIENCE, || cdc.status().not_covered.is_empty()).await;
+        assert_eq!(cache.get(&7).await.expect("a read"), None, "{statement}");
+        shop.database.execute("INSERT INTO item VALUES (1, 1), (7, 9)").await;
+        wait::until_async("new rows are served", PATIENCE, async || cache.get(&7).await.expect("a read") == Some(9))
+            .await;
+    }
+    cdc.shutdown().await;
 }

@@ -5,7 +5,7 @@ use cachefront_core::Result;
 use super::Assembler;
 use super::seen::UNCOUNTED;
 use crate::error::gap;
-use crate::event::{Event, Origin};
+use crate::event::{ConnectorVersion, Event, Origin};
 use crate::tracker::PartitionOffset;
 
 impl Assembler {
@@ -61,6 +61,23 @@ impl Assembler {
             ));
         }
         Ok(())
+    }
+
+    /// Notes the version of the connector that wrote a change: one before 3.6.1 may count a transaction wrongly.
+    pub(super) fn note_connector(&mut self, event: &Event, at: PartitionOffset) {
+        let (Event::Row { origin, .. } | Event::Tables { origin, .. }) = event else { return };
+        let (Some(version), Some(gtid)) = (origin.connector, &origin.gtid) else { return };
+        // The connector may have been upgraded since.
+        if self.is_covered(gtid, at) {
+            return;
+        }
+        if self.tracker.note_connector(version) {
+            let wanted = ConnectorVersion::KEEPS_COUNTS;
+            tracing::warn!(
+                "the connector is Debezium {version}, which counts the events of a transaction from 1 again if it is restarted \
+                 within the transaction: everything is flushed when that may have happened; upgrade it to {wanted} or later"
+            );
+        }
     }
 
     /// True if the first record of the transaction topic is still to be read.

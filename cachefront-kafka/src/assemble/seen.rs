@@ -8,7 +8,12 @@ use cachefront_core::Gtid;
 pub(super) const UNCOUNTED: &str = "rows belong to no transaction of the transaction topic. They are of XA transactions: the \
      connector writes such rows when they are prepared, and no record when they are committed, so cached values of these \
      rows may stay stale. Use BinlogSource, which reads the binary log, or keep XA transactions away from the mapped \
-     tables. If there are none, set provide.transaction.metadata=true. Then restart with an empty store";
+     tables. If there are none, set provide.transaction.metadata=true. Rows from before it was set look the same if the \
+     transaction topic has lost its first record: delete these rows from their topics. Then restart with an empty store";
+
+/// Why the source claims no positions where a TRUNCATE leaves no record.
+pub(super) const HIDDEN_TRUNCATES: &str = "rows are flattened, and the transformation (ExtractNewRecordState) drops the \
+     records of TRUNCATE: use the envelope, or state with `never_truncated` that no mapped table is ever truncated";
 
 /// The transaction metadata that a session has read.
 ///
@@ -43,12 +48,23 @@ impl Metadata {
     }
 }
 
-/// Which part of a full snapshot is being read. Its first record flushes everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which part of a full snapshot is being read, and where the snapshot was taken. Its first record flushes everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum InSnapshot {
     #[default]
     None,
     /// It lists schemas. Its rows follow, unless it reads none.
-    Schemas,
-    Rows,
+    Schemas(Option<Arc<str>>),
+    Rows(Option<Arc<str>>),
+}
+
+impl InSnapshot {
+    /// True if a record of a snapshot that was taken there is of this one. One that failed is repeated elsewhere in the log,
+    /// and what is between the two places was never read.
+    pub(super) fn is_taken_at(&self, place: Option<&Arc<str>>) -> bool {
+        match (self, place) {
+            (Self::Schemas(Some(own)) | Self::Rows(Some(own)), Some(place)) => own == place,
+            _ => true,
+        }
+    }
 }

@@ -6,31 +6,40 @@ use cachefront_core::event::TableName;
 use super::Assembler;
 use super::seen::InSnapshot;
 use crate::error::gap;
-use crate::event::Snapshot;
+use crate::event::{Origin, Snapshot};
 use crate::tracker::PartitionOffset;
 
 impl Assembler {
     /// The snapshot that is being read, and has flushed everything.
     pub(crate) fn snapshot(&self) -> InSnapshot {
-        self.snapshot
+        self.snapshot.clone()
     }
 
-    /// Handles a row of a snapshot. The connector takes one if it cannot resume in the log, so changes before it may be
-    /// lost.
-    pub(super) fn snapshot_row(&mut self, table: &TableName, snapshot: Snapshot, at: PartitionOffset) -> Result<()> {
-        let (begins, inside) = match (snapshot, self.snapshot) {
-            (Snapshot::Incremental, _) => return Ok(()),
-            (Snapshot::Schema, within) => (within != InSnapshot::Schemas, InSnapshot::Schemas),
+    /// Handles a row or a schema of a snapshot. The connector takes one if it cannot resume in the log, so changes before it
+    /// may be lost. It takes another one if it fails within the first.
+    pub(super) fn snapshot_row(
+        &mut self,
+        table: &TableName,
+        snapshot: Snapshot,
+        origin: Origin,
+        at: PartitionOffset,
+    ) -> Result<()> {
+        let place = origin.snapshot_at;
+        let is_another = !self.snapshot.is_taken_at(place.as_ref());
+        let is_within_schemas = matches!(self.snapshot, InSnapshot::Schemas(_));
+        let (begins, inside) = match snapshot {
+            Snapshot::Incremental => return Ok(()),
+            Snapshot::Schema => (!is_within_schemas, InSnapshot::Schemas(place)),
             // Its schemas have flushed everything.
-            (Snapshot::First, within) => (within != InSnapshot::Schemas, InSnapshot::Rows),
-            (Snapshot::Other, within) => (within == InSnapshot::None, InSnapshot::Rows),
+            Snapshot::First => (!is_within_schemas, InSnapshot::Rows(place)),
+            Snapshot::Other => (self.snapshot == InSnapshot::None, InSnapshot::Rows(place)),
         };
         // A generation that began after this record was written covers everything before the snapshot.
         if self.is_before(at) {
             return Ok(());
         }
         self.snapshot = inside;
-        if begins {
+        if begins || is_another {
             return Err(gap(format!(
                 "the connector took a new snapshot (it reads {table}): changes before it may have been lost"
             )));

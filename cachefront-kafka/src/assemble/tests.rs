@@ -4,11 +4,13 @@ use cachefront_core::event::{RowImage, Value};
 use cachefront_core::source::{Columns, TableFilter};
 
 use super::*;
-use crate::event::Snapshot;
+use crate::event::{ConnectorVersion, Snapshot};
 use crate::scope::ControlTopics;
+use crate::topics::Topics;
 use crate::tracker::Missing;
 
 pub(crate) mod completeness;
+use completeness::resumed;
 
 const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 const ROWS: usize = 0;
@@ -69,8 +71,20 @@ fn fetched(partition: usize, offset: i64, event: Result<Event>) -> Fetched {
 
 fn row(offset: i64, number: u64, order: Option<BlockOrder>) -> Fetched {
     let row = RowChange { table: "app.users".into(), operation: Operation::Update, before: None, after: None };
-    let origin = Origin { gtid: Some(gtid(number)), order, ..Origin::default() };
+    let origin = Origin { gtid: Some(gtid(number)), order, connector: version("3.6.1.Final"), ..Origin::default() };
     fetched(ROWS, offset, Ok(Event::Row { row, origin }))
+}
+
+fn version(text: &str) -> Option<ConnectorVersion> {
+    ConnectorVersion::parse(text)
+}
+
+/// A row that a connector of this version wrote.
+fn row_of(connector: &str, mut row: Fetched) -> Fetched {
+    if let Ok(Event::Row { origin, .. }) = &mut row.event {
+        origin.connector = version(connector);
+    }
+    row
 }
 
 pub(crate) fn counted(offset: i64, number: u64) -> Fetched {
@@ -130,7 +144,7 @@ fn a_snapshot_flushes_everything_once() {
     let mut assembler = begun();
     assembler.take(read(99, Snapshot::First)).expect("the generation began after it");
     assert!(assembler.take(read(100, Snapshot::First)).is_err());
-    assert_eq!(assembler.snapshot(), InSnapshot::Rows, "the next session knows about it");
+    assert_eq!(assembler.snapshot(), InSnapshot::Rows(None), "the next session knows about it");
     assembler.take(counted(50, 9)).expect("it is past");
     assembler.take(read(101, Snapshot::Other)).expect("older rows do not end the snapshot");
     assembler.take(counted(102, 11)).expect("a change");
@@ -157,6 +171,59 @@ fn a_snapshot_without_rows_flushes_everything_once() {
     assembler.take(fetched(ROWS, 102, Ok(incremental))).expect("it runs in parallel");
     assembler.take(completeness::begin(100, 11)).expect("the log is read again");
     assert!(assembler.take(schema(103)).is_err(), "another snapshot without rows");
+}
+
+/// A record of a snapshot that was taken at this place of the log.
+fn taken_at(place: &str, mut record: Fetched) -> Fetched {
+    if let Ok(Event::Read { origin, .. }) = &mut record.event {
+        origin.snapshot_at = Some(place.into());
+    }
+    record
+}
+
+#[test]
+fn a_snapshot_that_is_repeated_after_its_schemas_flushes_again() {
+    let mut assembler = resumed();
+    assert!(assembler.take(taken_at("binlog.1:100", schema(10))).is_err(), "the connector has lost its position");
+    assembler
+        .take(taken_at("binlog.1:100", schema(11)))
+        .expect("it failed before its first row, and no log was skipped");
+    assert!(assembler.take(taken_at("binlog.1:200", schema(12))).is_err(), "it skips the log between the two places");
+    assembler.take(taken_at("binlog.1:200", read(10, Snapshot::First))).expect("of the same snapshot");
+    assembler.take(taken_at("binlog.1:200", read(11, Snapshot::Other))).expect("of the same snapshot");
+    assert!(assembler.take(taken_at("binlog.1:300", read(12, Snapshot::Other))).is_err(), "of another one");
+    assert!(assembler.take(taken_at("binlog.1:400", read(13, Snapshot::First))).is_err(), "of another one");
+}
+
+#[test]
+fn flattened_rows_prove_positions_only_if_none_is_truncated() {
+    for (hides_truncates, position) in [(true, upto(10)), (false, upto(11))] {
+        let scope = Scope { is_flattened: true, hides_truncates, ..scope() };
+        let mut assembler = opened_with(scope, &resumed().resume());
+        assembler.take(completeness::begin(10, 11)).expect("a begin");
+        assembler.take(counted(10, 11)).expect("a row");
+        let tables = vec![("app.users".into(), 1)];
+        let end = Event::End { gtid: Some(gtid(11)), events: 1, tables };
+        assembler.take(fetched(TRANSACTIONS, 11, Ok(end))).expect("an end");
+        let batch = assembler.batch();
+        assert_eq!((batch.transactions.len(), batch.checkpoint.position), (1, position));
+    }
+}
+
+#[test]
+fn a_topic_that_is_mapped_no_more_is_no_loss() {
+    let mut resume = resumed().resume();
+    resume.set("t.app.orders", 0, ResumePoint { next: 7, seen: None });
+    let found = partitions().map(|partition| (partition, Bounds { low: 0, high: 100 }));
+    let open = |topics: &[&str]| {
+        let reads = Topics::Listed(topics.iter().map(|&topic| topic.to_owned()).collect());
+        let from = Checkpoint { position: upto(10), resume: resume.encode() };
+        Assembler::new(Scope { reads, ..scope() }, &from, &found, InSnapshot::None).map(|_| ())
+    };
+    let mapped = ["t.app.users", "t.transaction", "t", "t.app.heartbeat"];
+    open(&mapped).expect("a former release has read it");
+    let deleted = open(&[&mapped[..], &["t.app.orders"]].concat()).expect_err("it is read");
+    assert!(deleted.to_string().contains("deleted"), "{deleted}");
 }
 
 #[test]

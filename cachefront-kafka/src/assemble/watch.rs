@@ -37,7 +37,7 @@ impl Assembler {
         let is_concerned = |state: &&PartitionState| match stuck.missing {
             Missing::Begin => state.has_transactions,
             // A paused partition is ahead of the others, and therefore past the transaction.
-            Missing::End | Missing::Events { .. } => !state.paused,
+            Missing::End | Missing::Events { .. } | Missing::Counts => !state.paused,
         };
         self.partitions
             .iter()
@@ -45,10 +45,10 @@ impl Assembler {
             .all(|state| ends(&state.partition).is_some_and(|end| state.next >= end))
     }
 
-    /// Defers markers while uncounted records may precede the known ends.
+    /// Defers markers while uncounted records may precede the known ends, or an end is unknown.
     pub(crate) fn hold_markers(&mut self, ends: impl Fn(&TopicPartition) -> Option<i64>) {
         let is_behind = |state: &PartitionState| {
-            !state.has_transactions && ends(&state.partition).is_some_and(|end| state.next < end)
+            !state.has_transactions && ends(&state.partition).is_none_or(|end| state.next < end)
         };
         let holds = self.partitions.iter().any(is_behind);
         self.tracker.hold_markers(holds);
@@ -58,6 +58,13 @@ impl Assembler {
     pub(crate) fn reach(&mut self, at: PartitionOffset) {
         if let Some(state) = self.partitions.get_mut(at.0) {
             state.reach(at.1);
+        }
+    }
+
+    /// Records that a seek in a partition has taken effect.
+    pub(crate) fn sought(&mut self, partition: usize) {
+        if let Some(state) = self.partitions.get_mut(partition) {
+            state.sought();
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -11,6 +12,7 @@ use super::config::ConnectorConfig;
 use super::error::ConnectError;
 use super::redact::{Redactor, Secret};
 use super::status::ConnectorStatus;
+use crate::event::ConnectorVersion;
 
 /// Timeout of a registration: the worker connects to the database before it responds.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,6 +34,17 @@ pub struct ConnectClientBuilder {
     url: Secret,
     timeout: Duration,
     redactor: Redactor,
+}
+
+/// The connector of `connector.json`.
+const CLASS: &str = "io.debezium.connector.mysql.MySqlConnector";
+
+/// A plugin of the worker, from `GET /connector-plugins`.
+#[derive(Debug, Deserialize)]
+struct Plugin {
+    class: String,
+    #[serde(default)]
+    version: Option<String>,
 }
 
 /// Whether a registration created the connector.
@@ -126,6 +139,16 @@ impl ConnectClient {
             (name, value)
         });
         Ok(redacted.collect())
+    }
+
+    /// Returns the version of Debezium's MySQL connector that the worker has; `None` if it has none, or does not say. From
+    /// [`ConnectorVersion::KEEPS_COUNTS`] on its counts hold across restarts.
+    ///
+    /// # Errors
+    /// [`ConnectError`], if the worker does not respond.
+    pub async fn connector_version(&self) -> Result<Option<ConnectorVersion>, ConnectError> {
+        let (_, body) = self.send(Method::GET, "/connector-plugins", None).await?;
+        Ok(oldest(&parse::<Vec<Plugin>>(&body)?))
     }
 
     /// Restarts the connector and all its tasks.
@@ -235,6 +258,12 @@ impl ConnectClientBuilder {
     }
 }
 
+/// Returns the oldest version of the connector: a worker may have several.
+fn oldest(plugins: &[Plugin]) -> Option<ConnectorVersion> {
+    let ours = plugins.iter().filter(|plugin| plugin.class == CLASS);
+    ours.filter_map(|plugin| ConnectorVersion::parse(plugin.version.as_deref()?)).min()
+}
+
 fn restart_path(name: &str, only_failed: bool) -> String {
     format!("/connectors/{name}/restart?includeTasks=true&onlyFailed={only_failed}")
 }
@@ -248,4 +277,21 @@ fn message(text: &str) -> String {
     let parsed: Option<Value> = serde_json::from_str(text).ok();
     let message = parsed.as_ref().and_then(|parsed| parsed.get("message")).and_then(Value::as_str).unwrap_or(text);
     message.chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_version_of_the_connector_counts() {
+        let plugins = |text: &str| parse::<Vec<Plugin>>(text).map(|plugins| oldest(&plugins)).expect("plugins");
+        let version = ConnectorVersion::parse("2.7.4.Final");
+        let both = r#"[{"class":"io.debezium.connector.mysql.MySqlConnector","type":"source","version":"3.6.1.Final"},
+            {"class":"io.debezium.connector.mysql.MySqlConnector","type":"source","version":"2.7.4.Final"},
+            {"class":"io.debezium.connector.mongodb.MongoDbConnector","type":"source","version":"1.0.0.Final"}]"#;
+        assert_eq!(plugins(both), version);
+        assert_eq!(plugins(r#"[{"class":"io.debezium.connector.mysql.MySqlConnector"}]"#), None);
+        assert_eq!(plugins("[]"), None);
+    }
 }

@@ -142,7 +142,8 @@ impl ConnectorConfig {
     /// Returns a redactor for the secrets of this configuration.
     pub fn redactor(&self) -> Redactor {
         let redactor = Redactor::new().with_secret(self.password.expose());
-        self.client.iter().fold(redactor, |redactor, (_, value)| redactor.with_client_setting(value.expose()))
+        let client = self.client.iter().map(|(name, value)| (name, value));
+        client.chain(&self.extra).fold(redactor, |redactor, (name, value)| redactor.with_setting(name, value.expose()))
     }
 
     /// Returns all settings by name. **They contain the password.**
@@ -239,6 +240,18 @@ mod tests {
             .server("db.internal", 3307)
             .credentials("debezium", "p\"w{prefix}")
             .table("users")
+    }
+
+    #[test]
+    fn secrets_of_every_setting_are_hidden() {
+        let config = config("shop")
+            .client_setting("ssl.key.password", "keypass")
+            .client_setting("security.protocol", "SASL_SSL")
+            .setting("database.ssl.keystore.password", "storepass")
+            .setting("transforms.x.token.enabled", "true")
+            .setting("snapshot.mode", "no_data");
+        let said = config.redactor().redact("keypass, storepass, SASL_SSL, no_data, true");
+        assert_eq!(said, "***, ***, SASL_SSL, no_data, true");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::config::ConnectorConfig;
 use super::error::ConnectError;
 use super::status::ConnectorStatus;
 use crate::config::DURATION_MAX;
+use crate::event::ConnectorVersion;
 
 /// Interval of checks.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -68,8 +69,26 @@ impl ConnectClient {
         loop {
             match self.put(name, config).await {
                 Err(error) if error.is_transient() => allowed.pause(self, error).await?,
-                outcome => return outcome,
+                Err(error) => return Err(error),
+                Ok(registered) => {
+                    self.warn_of_old_version(name).await;
+                    return Ok(registered);
+                }
             }
+        }
+    }
+
+    /// Warns if the worker's connector may count transactions wrongly.
+    async fn warn_of_old_version(&self, name: &str) {
+        let wanted = ConnectorVersion::KEEPS_COUNTS;
+        match self.connector_version().await {
+            Ok(Some(version)) if !version.keeps_counts() => tracing::warn!(
+                connector = name,
+                "the worker has Debezium {version}, which counts the events of a transaction from 1 again if it is restarted \
+                 within the transaction, after which everything cached is flushed: upgrade it to {wanted} or later"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = %error.summary(), "the connector's version is unknown"),
         }
     }
 

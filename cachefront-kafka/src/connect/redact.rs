@@ -97,6 +97,15 @@ impl Redactor {
         self
     }
 
+    /// Hides the secrets of a setting: its value if the name is a secret's, such as `ssl.key.password`, else the passwords inside
+    /// of it.
+    pub(super) fn with_setting(self, name: &str, value: &str) -> Self {
+        // The configuration around a password is no secret, and hiding all of it alone would miss the password elsewhere.
+        let redactor = self.with_client_setting(value).with_url(value);
+        let is_text = !value.contains("password=\"") && !matches!(value, "true" | "false");
+        if is_secret(name) && is_text { redactor.with_secret(value) } else { redactor }
+    }
+
     /// Adds the secrets of another redactor.
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {

@@ -19,8 +19,9 @@ use std::borrow::Cow;
 use cachefront_core::event::{TableName, lower};
 use cachefront_core::{Gtid, Timestamp};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use super::message::{Message, TableChange, read};
+use super::message::{Message, TableChange, read, snapshot_at};
 use super::plan::{Origins, Plans};
 use super::problem::Problem;
 use crate::event::{Event, Origin, Snapshot};
@@ -34,6 +35,10 @@ struct Source<'a> {
     snapshot: Option<Cow<'a, str>>,
     #[serde(default)]
     ts_ms: u64,
+    #[serde(borrow, default)]
+    file: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pos: Option<&'a RawValue>,
 }
 
 /// Decodes the begin or the end of a transaction.
@@ -83,7 +88,8 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
             let database = message.database.as_deref().unwrap_or_default();
             let table = changes.first().map_or_else(|| TableName::from(database), table_of);
             let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
-            let origin = Origin { committed_at, ..Origin::default() };
+            let snapshot_at = snapshot_at(source.file, source.pos);
+            let origin = Origin { committed_at, snapshot_at, ..Origin::default() };
             return Ok(Event::Read { table, snapshot: Snapshot::Schema, row: None, origin });
         }
     }
@@ -95,13 +101,13 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
         [first, second, ..] => first == "CREATE" && second != "OR",
         _ => !changes.is_empty() && changes.iter().all(|change| change.kind == "CREATE"),
     };
-    if creates {
-        return Ok(Event::Ignored { kind: "create", gtid });
-    }
-    let whole_database = may_be_of_database(&words);
     let statement = Statement {
         database: message.database.as_deref().unwrap_or_default(),
-        whole_database,
+        scope: match creates {
+            true => StatementScope::Created,
+            false if may_be_of_database(&words) => StatementScope::Database,
+            false => StatementScope::Named,
+        },
         ddl: ddl.replace("``", "`").replace("\"\"", "\"").to_lowercase(),
         changes: &changes,
     };
@@ -110,7 +116,7 @@ pub(super) fn schema_change(message: &Message<'_>, plans: &mut Plans, origins: &
     }
     let tables: Vec<TableName> = plans.tables().filter(|table| statement.concerns(table)).cloned().collect();
     if tables.is_empty() {
-        return Ok(Event::Ignored { kind: "other", gtid });
+        return Ok(Event::Ignored { kind: if creates { "create" } else { "other" }, gtid });
     }
     let committed_at = Timestamp::from_micros(source.ts_ms.saturating_mul(1_000));
     Ok(Event::Tables { tables, reason: words.join(" "), origin: Origin { gtid, committed_at, ..Origin::default() } })
@@ -129,28 +135,55 @@ fn xa(words: Vec<String>, gtid: Option<Gtid>, committed_ms: u64) -> Event {
 /// A statement that may have changed rows.
 struct Statement<'a> {
     database: &'a str,
-    whole_database: bool,
+    scope: StatementScope,
     ddl: String,
     changes: &'a [TableChange<'a>],
 }
 
+/// Which tables a statement may concern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StatementScope {
+    /// Those that it creates. The connector's record of a RENAME or DROP before it may be missing: the cache has entries of
+    /// the table's former rows.
+    Created,
+    /// Those that it names.
+    Named,
+    /// All of its database.
+    Database,
+}
+
 impl Statement<'_> {
     /// Returns whether the statement may have changed the table's rows. A RENAME is recorded under the new name only, so
-    /// the text is searched too: a mention of the name is enough. Flushing a table too often is harmless.
+    /// the text is searched too: a mention of the name is enough. Flushing a table too often is harmless. What a CREATE
+    /// mentions besides its own table is only read.
     fn concerns(&self, table: &TableName) -> bool {
         let full = table.as_str();
         // A server that folds names may be given another case than the mapping's.
         let (folded, database) = (lower(full), lower(self.database));
-        let in_database = folded.strip_prefix(&database).is_some_and(|rest| rest.starts_with('.'));
-        if self.whole_database && (in_database || database.is_empty()) {
+        let listed = |change: &TableChange<'_>| lower(table_of(change).as_str()) == folded;
+        if self.changes.iter().any(listed) {
             return true;
+        }
+        let in_database = folded.strip_prefix(&database).is_some_and(|rest| rest.starts_with('.'));
+        match self.scope {
+            StatementScope::Created => return false,
+            StatementScope::Database if in_database || database.is_empty() => return true,
+            StatementScope::Database | StatementScope::Named => {}
         }
         let (_, name) = full.split_once('.').unwrap_or(("", full));
         let last = full.rsplit_once('.').map_or(full, |(_, name)| name);
-        let mentioned = |name: &str| self.ddl.contains(&name.to_lowercase());
-        let listed = |change: &TableChange<'_>| lower(table_of(change).as_str()) == folded;
-        mentioned(name) || mentioned(last) || self.changes.iter().any(listed)
+        mentions(&self.ddl, &name.to_lowercase()) || mentions(&self.ddl, &last.to_lowercase())
     }
+}
+
+/// Returns whether a text has a name that is not a part of a longer one, such as `item` in `order_item`.
+fn mentions(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices(name).any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let after = rest.get(name.len()..).unwrap_or_default();
+        !before.chars().next_back().is_some_and(is_part) && !after.chars().next().is_some_and(is_part)
+    })
 }
 
 /// `"app"."users"`.
@@ -226,6 +259,9 @@ fn skip_comments(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use cachefront_core::source::{Columns, TableFilter};
+
+    use super::super::settings::DecoderSettings;
     use super::*;
 
     #[test]
@@ -268,18 +304,60 @@ mod tests {
         let changes = [TableChange { kind: "ALTER".into(), id: "\"app\".\"nokey2\"".into() }];
         let mut statement = Statement {
             database: "app",
-            whole_database: false,
+            scope: StatementScope::Named,
             ddl: "rename table nokey to nokey2".into(),
             changes: &changes,
         };
         assert!(statement.concerns(&"app.nokey".into()), "only the text has the old name");
         assert!(statement.concerns(&"app.nokey2".into()));
         assert!(!statement.concerns(&"app.users".into()));
-        statement.whole_database = true;
+        assert!(!statement.concerns(&"app.key".into()), "a part of another name");
+        statement.scope = StatementScope::Database;
         assert!(statement.concerns(&"app.users".into()));
         assert!(!statement.concerns(&"apple.users".into()));
         statement.database = "APP";
         assert!(statement.concerns(&"App.users".into()), "a server that folds names finds the database in any case");
+    }
+
+    #[test]
+    fn a_mapped_table_that_is_created_flushes() {
+        let mut filter = TableFilter::new();
+        filter.add("app.users".into(), &Columns::All);
+        let mut plans = Plans::new(&DecoderSettings::default(), &filter);
+        let mut decode = |ddl: &str, snapshot: &str, table: &str| {
+            let text = format!(
+                r#"{{"source":{{"gtid":"3e11fa47-71ca-11e1-9e33-c80aa9429562:24","ts_ms":1,"snapshot":"{snapshot}",
+                "file":"binlog.000007","pos":4711}},"databaseName":"app","ddl":"{ddl}",
+                "tableChanges":[{{"type":"CREATE","id":"\"app\".\"{table}\""}}]}}"#
+            );
+            let message: Message<'_> = read(&text).expect("a message");
+            schema_change(&message, &mut plans, &mut Origins::default()).expect("a schema change")
+        };
+        let Event::Tables { tables, .. } = decode("CREATE TABLE users LIKE users_old", "false", "users") else {
+            panic!("rows of a table that was renamed away may be cached")
+        };
+        assert_eq!(tables, ["app.users".into()]);
+        let other = decode("CREATE TABLE report SELECT * FROM users", "false", "report");
+        assert!(matches!(other, Event::Ignored { kind: "create", gtid: Some(_) }), "{other:?}");
+        let schema = decode("CREATE TABLE users (id INT)", "true", "users");
+        let Event::Read { snapshot: Snapshot::Schema, origin, .. } = schema else { panic!("a snapshot: {schema:?}") };
+        assert_eq!(origin.snapshot_at.as_deref(), Some("binlog.000007:4711"));
+    }
+
+    #[test]
+    fn a_create_concerns_only_the_table_that_it_creates() {
+        let changes = [TableChange { kind: "CREATE".into(), id: "\"app\".\"users\"".into() }];
+        let mut statement = Statement {
+            database: "app",
+            scope: StatementScope::Created,
+            ddl: "create table users like users_old".into(),
+            changes: &changes,
+        };
+        assert!(statement.concerns(&"app.users".into()), "the cache may have rows of a table that was renamed away");
+        assert!(statement.concerns(&"app.Users".into()), "a server that folds names");
+        assert!(!statement.concerns(&"app.users_old".into()), "it is only read");
+        statement.changes = &[];
+        assert!(!statement.concerns(&"app.users".into()), "a view or an index");
     }
 
     #[test]

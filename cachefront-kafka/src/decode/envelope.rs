@@ -29,7 +29,7 @@ use cachefront_core::event::{Operation, RowChange, RowImage};
 use serde_json::value::RawValue;
 
 use super::key;
-use super::message::{Message, Source, TransactionBlock, read};
+use super::message::{Message, Source, TransactionBlock, read, snapshot_at, version};
 use super::plan::{Origins, Plan, Plans};
 use super::problem::{Part, Problem};
 use super::record::Record;
@@ -58,6 +58,9 @@ pub(super) struct Header<'a> {
     pub(super) snapshot: Option<&'a str>,
     pub(super) operation: u8,
     pub(super) order: Option<BlockOrder>,
+    pub(super) connector: Option<&'a RawValue>,
+    /// File and offset of the log; used of snapshots only.
+    pub(super) log: (Option<&'a RawValue>, Option<&'a RawValue>),
 }
 
 /// The two rows of a change.
@@ -96,6 +99,8 @@ pub(super) fn decode(
         snapshot: source.snapshot.as_deref(),
         operation,
         order: message.transaction.map(TransactionBlock::order),
+        connector: source.version,
+        log: (source.file, source.pos),
     };
     change(known, record, &header, message, types)
 }
@@ -140,11 +145,14 @@ fn image(row: Option<&RawValue>, shape: &mut Shape) -> Result<Option<RowImage>, 
 /// # Errors
 /// `Problem::Gtid` if the text is not a GTID.
 pub(super) fn origin(header: &Header<'_>, origins: &mut Origins) -> Result<Origin, Problem> {
+    let is_snapshot = header.operation == b'r';
     Ok(Origin {
         gtid: header.gtid.map(|gtid| origins.gtid(gtid)).transpose()?,
         committed_at: Timestamp::from_micros(header.committed_us),
         captured_at: Timestamp::from_micros(header.captured_us),
         order: header.order,
+        connector: header.connector.and_then(version),
+        snapshot_at: if is_snapshot { snapshot_at(header.log.0, header.log.1) } else { None },
     })
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use cachefront_core::event::{Operation, RowChange, TableName};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::envelope::{Header, Known, Letter, Rows, event, origin};
 use super::key;
@@ -47,6 +48,12 @@ struct Added<'a> {
     snapshot: Option<Cow<'a, str>>,
     #[serde(default, rename = "__source_ts_ms")]
     committed_ms: Option<u64>,
+    #[serde(borrow, default, rename = "__source_version")]
+    version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "__source_file")]
+    file: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "__source_pos")]
+    pos: Option<&'a RawValue>,
     #[serde(default, rename = "__transaction_total_order")]
     in_transaction: Option<u64>,
     #[serde(default, rename = "__transaction_data_collection_order")]
@@ -90,7 +97,10 @@ pub(super) fn row(
         committed_us: added.committed_ms.unwrap_or_default().saturating_mul(1_000),
         captured_us: 0,
         snapshot: added.snapshot.as_deref(),
+        operation: added.operation.as_deref().and_then(|letter| letter.bytes().next()).unwrap_or_default(),
         order,
+        connector: added.version,
+        log: (added.file, added.pos),
         ..Header::default()
     };
     let letter = match (added.operation.as_deref().map(str::as_bytes), added.deleted.as_deref()) {

@@ -1,12 +1,13 @@
 //! A record's value as `serde_json` reads it: the fields of all forms in one structure. Rows stay unparsed text.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::problem::{Part, Problem};
-use crate::event::BlockOrder;
+use crate::event::{BlockOrder, ConnectorVersion};
 
 /// An object of any form. `null` and absence are distinguished where the meaning depends on it.
 #[derive(Debug, Default, Deserialize)]
@@ -64,6 +65,12 @@ pub(super) struct Message<'a> {
     pub(super) ce_committed_ms: Option<Cow<'a, str>>,
     #[serde(borrow, default, rename = "iodebeziumsnapshot")]
     pub(super) ce_snapshot: Option<Cow<'a, str>>,
+    #[serde(borrow, default, rename = "iodebeziumversion")]
+    pub(super) ce_version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "iodebeziumfile")]
+    pub(super) ce_file: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "iodebeziumpos")]
+    pub(super) ce_pos: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "iodebeziumtxtotalorder")]
     pub(super) ce_order: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "iodebeziumtxdatacollectionorder")]
@@ -116,6 +123,23 @@ pub(super) struct Source<'a> {
     pub(super) ts_ms: u64,
     #[serde(borrow, default)]
     pub(super) ts_us: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) version: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) file: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) pos: Option<&'a RawValue>,
+}
+
+/// Returns the version in the text `"3.6.1.Final"`.
+pub(super) fn version(raw: &RawValue) -> Option<ConnectorVersion> {
+    ConnectorVersion::parse(raw.get().trim_matches('"'))
+}
+
+/// Returns where a snapshot was taken, `binlog.000007:4711`.
+pub(super) fn snapshot_at(file: Option<&RawValue>, pos: Option<&RawValue>) -> Option<Arc<str>> {
+    let text = |raw: &RawValue| raw.get().trim_matches('"').to_owned();
+    Some(format!("{}:{}", text(file?), text(pos?)).into())
 }
 
 /// One table of a schema change.

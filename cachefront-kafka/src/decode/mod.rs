@@ -228,6 +228,8 @@ impl Decoder {
                 _ => return Err(Problem::Operation),
             },
             order: message.order_of_cloud_event(),
+            connector: message.ce_version,
+            log: (message.ce_file, message.ce_pos),
         };
         envelope::change(&mut self.known, record, &header, &rows, types.as_ref())
     }

@@ -72,7 +72,7 @@ impl fmt::Display for Problem {
                  does not know",
             ),
             Self::NoTable => f.write_str(
-                "the row does not name its table: name the topic's table in the decoder's `tables`, or add \
+                "the row does not name its table: name the topic's table with `table_of_topic`, or add \
                  source.db and source.table to the transformation's add.fields and set \
                  delete.tombstone.handling.mode=rewrite, because a delete without a value names nothing",
             ),
@@ -82,13 +82,13 @@ impl fmt::Display for Problem {
             ),
             Self::Column { column, wanted } => write!(
                 f,
-                "column `{column}` is not {wanted}: name its type in the decoder's `columns`, or set \
+                "column `{column}` is not {wanted}: name its type with `column_type`, or set \
                  schemas.enable=true on the converters"
             ),
             Self::Ambiguous { column } => write!(
                 f,
-                "column `{column}` has a number that is valid base64 too: with decimal.handling.mode=string leave its type \
-                 out, with decimal.handling.mode=precise set decimal.format=NUMERIC or schemas.enable=true on the converters"
+                "column `{column}` has a number that is valid base64 too: set decimal.handling.mode=string and leave its type \
+                 out, or schemas.enable=true on the converters"
             ),
         }
     }

@@ -18,7 +18,10 @@ pub enum Form {
     /// Rows without an envelope, as the transformation [`ExtractNewRecordState`] writes them. It needs
     /// `add.fields=op,source.db,source.table,source.gtid,source.ts_ms,source.snapshot`, or no position is known, and
     /// `delete.tombstone.handling.mode=rewrite`: by default a delete has no value, so it names no transaction, and each one is
-    /// a gap.
+    /// a gap. With `source.version` too, the source knows whether the connector's counts hold across its restarts.
+    ///
+    /// The transformation drops the records of TRUNCATE, so such rows claim no positions unless
+    /// [`never_truncated`](crate::KafkaSourceBuilder::never_truncated) states that no mapped table is truncated.
     ///
     /// [`ExtractNewRecordState`]: https://debezium.io/documentation/reference/stable/transformations/event-flattening.html
     Flattened,
@@ -41,8 +44,8 @@ pub enum ColumnType {
     Float,
     /// `DECIMAL` as base64 (`decimal.handling.mode=precise`, the connector's default). Text with a decimal point, and digits
     /// that cannot be base64, stay as they are. Digits that can be, such as `12345678`, are an error unless the record has a
-    /// schema. So do not name this type with `decimal.handling.mode=string`, whose text is exact without one; with `precise`
-    /// prefer `decimal.format=NUMERIC` on the converters.
+    /// schema. So do not name this type with `decimal.handling.mode=string`, which is the best choice: its text is exact without a
+    /// type. `decimal.format=NUMERIC` on the converters loses digits: a JSON number with a fraction is read as a double.
     Decimal {
         /// Number of digits after the decimal point.
         scale: u32,

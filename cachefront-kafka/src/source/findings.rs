@@ -23,7 +23,9 @@ pub(super) async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, t
         .iter()
         .map(|topic| {
             format!(
-                "topic {topic} does not exist yet: it is read from its beginning as soon as the connector creates it"
+                "topic {topic} does not exist: it is read from its beginning as soon as the connector creates it. If the \
+                 table has rows that changed since the connector began, check that its table.include.list has the table: \
+                 changes of a table that it does not capture are never seen"
             )
         })
         .collect();
@@ -35,6 +37,19 @@ pub(super) async fn absent_topics(probe: &KafkaProbe, control: &ControlTopics, t
         ));
     }
     Ok(findings)
+}
+
+/// Returns what is missing from flattened rows.
+pub(super) fn flattened(never_truncated: bool) -> String {
+    let lost = "rows are flattened: the transformation drops the records of TRUNCATE, after which the cache keeps every row of \
+                the table until its TTL expires";
+    match never_truncated {
+        true => format!("{lost}; it is stated that no mapped table is truncated"),
+        false => format!(
+            "{lost}. So no position is claimed, and reads with a token or a bound go to the database: use the envelope, or \
+             state with `never_truncated` that no mapped table is ever truncated"
+        ),
+    }
 }
 
 /// Returns the absent topics of which no other spelling exists, each in the spelling that is asked for first.

@@ -14,7 +14,7 @@ fn session() -> (Session, SharedView) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "g");
     let decoder = Decoder::new(crate::decode::DecoderSettings::default(), &TableFilter::new());
-    let reader = Reader::start(&config, decoder, 1_000).expect("a thread");
+    let reader = Reader::start(&config, decoder, &KafkaSettings::default()).expect("a thread");
     let refresher = tokio::spawn(async {});
     let chunk = Vec::new().into_iter();
     let session = Session { reader, assembler: resumed(), chunk, due: None, stall: None, refresher };

@@ -19,7 +19,7 @@ fn one() -> BlockOrder {
 }
 
 fn origin(number: u64, order: Option<BlockOrder>) -> Origin {
-    Origin { gtid: Some(gtid(number)), order, ..Origin::default() }
+    Origin { gtid: Some(gtid(number)), order, connector: version("3.6.1.Final"), ..Origin::default() }
 }
 
 pub(crate) fn begin(offset: i64, number: u64) -> Fetched {
@@ -269,6 +269,41 @@ fn lost_events_are_detected_at_an_end_without_a_record() {
     assembler.partitions[SCHEMA].paused = true;
     let ends = |partition: &TopicPartition| Some(if *partition.topic == *"t" { 99 } else { 11 });
     assert!(assembler.is_read(&stuck, ends), "a paused partition is ahead of the transaction");
+}
+
+#[test]
+fn rows_after_a_repeated_begin_are_returned() {
+    let old = |offset| row_of("3.6.0.Final", counted(offset, 11));
+    let mut assembler = resumed();
+    assembler.take(begin(10, 11)).expect("a begin");
+    assembler.take(begin(11, 11)).expect("the connector was restarted");
+    assembler.take(end(12, 11, "app.users", 1)).expect("it counts what came after");
+    for offset in [10, 11] {
+        assembler.take(old(offset)).expect("another row, with the same number");
+        let batch = assembler.batch();
+        assert_eq!((batch.transactions.len(), &batch.checkpoint.position), (1, &upto(10)));
+    }
+    let stuck = assembler.stuck().expect("its counts may leave out rows");
+    assert_eq!(stuck.missing, Missing::Counts);
+    let lost = assembler.lose(&stuck).expect_err("everything is flushed");
+    assert!(lost.to_string().contains("3.6.1"), "{lost}");
+}
+
+#[test]
+fn repeated_rows_are_dropped_only_if_the_connector_keeps_its_counts() {
+    for (connector, returned) in [("3.6.1.Final", 0), ("3.6.0.Final", 1)] {
+        let row = |offset| row_of(connector, counted(offset, 11));
+        let mut assembler = resumed();
+        assembler.take(begin(10, 11)).expect("a begin");
+        assembler.take(row(10)).expect("a row");
+        assembler.take(end(11, 11, "app.users", 1)).expect("an end");
+        assert_eq!(assembler.batch().checkpoint.position, upto(11));
+        assembler.take(row(11)).expect("it may be another row with the same number");
+        assert_eq!(assembler.batch().transactions.len(), returned, "{connector}");
+    }
+    let mut assembler = begun();
+    assembler.take(row_of("3.6.0.Final", counted(98, 9))).expect("a row");
+    assert!(assembler.batch().transactions.is_empty(), "the generation covers it");
 }
 
 #[test]
