@@ -4,6 +4,7 @@ mod admin;
 mod allocations;
 mod cluster;
 mod connection;
+mod election;
 mod failover;
 mod fixture;
 mod login;
