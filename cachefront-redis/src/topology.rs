@@ -36,7 +36,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipel
 use crate::clients::Clients;
 use crate::config::RedisSettings;
 use crate::conn::{Connection, Dialer, Purpose};
-use crate::error::{Address, invalid};
+use crate::error::{Address, Role, invalid};
 use crate::identity::{Identity, Mode, line_of, text_of};
 
 /// How the nodes of a cluster are found and dialed.
@@ -102,7 +102,7 @@ impl Nodes {
             return Err(invalid("the Redis URL names no node of the cluster".to_owned()));
         }
         let list = seeds.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(", ");
-        let address = Address::new(format!("{list} (cluster)"));
+        let address = Address::new(format!("{list} (cluster)"), Role::Node);
         Ok(Self { seeds, clients, settings, slots, address, first: AtomicUsize::new(0) })
     }
 
@@ -156,7 +156,7 @@ impl Nodes {
     /// `Config` if the server is no node of a cluster, `Timeout` or `Unavailable` if it does not
     /// reply, `Corrupt` if the reply has another shape.
     async fn ask(&self, info: ConnectionInfo) -> Result<Said> {
-        let address = Address::new(info.addr());
+        let address = Address::new(info.addr(), Role::Node);
         let client = self.clients.open(info.clone())?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
