@@ -7,6 +7,7 @@ mod connection;
 mod election;
 mod failover;
 mod fixture;
+mod full;
 mod login;
 mod sentinel;
 mod writer;
