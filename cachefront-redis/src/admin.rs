@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use cachefront_core::store::ServerId;
 use cachefront_core::{Result, StoreKey};
+use futures_util::future::try_join_all;
 use redis::{Cmd, Pipeline, Value};
 
 use crate::keys::KeySpace;
@@ -15,8 +17,9 @@ impl RedisStore {
     /// cost grows with the number of keys in the whole server.
     ///
     /// It walks over the server's keys with `SCAN`, in at most [`scan_steps_max`](crate::RedisSettings::scan_steps_max)
-    /// steps. The list is complete if the walk ends before that and nothing is written meanwhile. An entry in it may be
-    /// expired, hold only a lease, or have an earlier generation: [`peek`](cachefront_core::store::Store::peek) shows which.
+    /// steps. The list is complete if the walk ends before that, and meanwhile nothing is written and no slot of a cluster is
+    /// moved. An entry in it may be expired, hold only a lease, or have an earlier generation:
+    /// [`peek`](cachefront_core::store::Store::peek) shows which.
     ///
     /// # Errors
     /// `Unavailable` or `Timeout` if the server cannot be reached, `Config` if the user of the URL must not run `SCAN`.
@@ -47,8 +50,9 @@ impl RedisStore {
     /// afterwards.
     ///
     /// # Errors
-    /// `Unavailable` if the server cannot be reached; `Timeout` if it does not reply, or if the call takes longer than
-    /// [`clear_timeout`](crate::RedisSettings::clear_timeout); `Config` if the user of the URL must not run `SCAN`.
+    /// `Unavailable` if the server cannot be reached, or while the slot of a shard of a cluster is being moved; `Timeout` if it
+    /// does not reply, or if the call takes longer than [`clear_timeout`](crate::RedisSettings::clear_timeout); `Config` if the
+    /// user of the URL must not run `SCAN`.
     /// A part of the keys may be removed.
     ///
     /// # Cancel safety
@@ -60,10 +64,14 @@ impl RedisStore {
         }
     }
 
-    /// Removes all entries of one cache, with their leases, by a walk over the server's keys. A lease that was granted before
-    /// is found: `SCAN` returns every key that exists from its start to its end.
+    /// Removes all entries of one cache, with their leases, by a walk over the keys of all nodes. A lease that was granted before
+    /// is found: `SCAN` returns every key that exists from its start to its end, unless the key is moved to another node.
+    ///
+    /// # Errors
+    /// `Unavailable` if a slot of a shard is moved meanwhile; others as [`clear`](Self::clear).
     pub(crate) async fn discard_entries_of(&self, cache: &str) -> Result<()> {
         let walk = async {
+            let before = settled(&self.shared).await?;
             let mut scan = Scan::new(&self.shared);
             while let Some(names) = scan.next().await? {
                 let is_of_cache = |name: &Vec<u8>| {
@@ -73,7 +81,7 @@ impl RedisStore {
                 let names: Vec<Vec<u8>> = names.into_iter().filter(is_of_cache).collect();
                 unlink_names(&self.shared, &names).await?;
             }
-            Ok(())
+            stayed(&self.shared, before).await
         };
         match tokio::time::timeout(self.shared.settings.clear_timeout, walk).await {
             Ok(done) => done,
@@ -82,8 +90,41 @@ impl RedisStore {
     }
 }
 
+/// Checks that the keys of every shard are on one node. Returns the identity of the nodes.
+///
+/// # Errors
+/// `Unavailable` if the slot of a shard is being moved, or has moved to a node that is not known yet: a walk over the known
+/// nodes does not find all of its keys.
+async fn settled(shared: &Shared) -> Result<ServerId> {
+    let route = &shared.reads.route;
+    if route.is_cluster() {
+        let ask = |shard: usize| async move {
+            let mut command = redis::cmd("GET");
+            command.arg(shared.keys().absent(shard));
+            shared.send_over(&mut route.live(shard)?, &command).await
+        };
+        try_join_all((0..shared.keys().metas().len()).map(ask)).await?;
+    }
+    Ok(route.server_now())
+}
+
+/// Checks after a walk that no slot of a shard was moved since [`settled`] returned `before`.
+///
+/// # Errors
+/// `Unavailable` if one was, or if a node was replaced: keys may have gone where the walk did not lead.
+async fn stayed(shared: &Shared, before: ServerId) -> Result<()> {
+    let is_cluster = shared.reads.route.is_cluster();
+    if settled(shared).await? != before && is_cluster {
+        return Err(shared
+            .address()
+            .unavailable("has moved the slot of a shard meanwhile: not every key was found, call again"));
+    }
+    Ok(())
+}
+
 async fn clear(shared: &Shared) -> Result<u64> {
     let keys = shared.keys();
+    let before = settled(shared).await?;
     let metas: Vec<Vec<u8>> = keys.metas().map(|meta| meta.as_bytes().to_vec()).collect();
     let mut removed = unlink_names(shared, &metas).await?;
     let mut scan = Scan::new(shared);
@@ -93,6 +134,7 @@ async fn clear(shared: &Shared) -> Result<u64> {
         let old: Vec<Vec<u8>> = names.into_iter().filter(is_old).collect();
         removed += unlink_names(shared, &old).await?;
     }
+    stayed(shared, before).await?;
     Ok(removed)
 }
 

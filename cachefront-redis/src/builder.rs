@@ -200,7 +200,7 @@ impl RedisStoreBuilder {
                 Servers::Cluster(Arc::new(Nodes::new(seeds, clients, slots_of(&keys), settings)?))
             }
         };
-        let route = servers.open(Purpose::Readers).await?;
+        let route = servers.open(Purpose::Readers, &[]).await?;
         let reads = Arc::new(Reads::new(route, keys, &settings));
         // Reading the meta of every shard checks the number of shards.
         let shards = 0..reads.keys.shards() as usize;

@@ -81,6 +81,16 @@ impl View {
     fn is_complete(&self) -> bool {
         self.server != ServerId::UNKNOWN
     }
+
+    /// True if the other view has the same nodes, and the same connections to them.
+    fn is_same(&self, other: &Self) -> bool {
+        let is_kept = |(one, other): (&Result<Connection>, &Result<Connection>)| match (one, other) {
+            (Ok(one), Ok(other)) => Arc::ptr_eq(&one.identity, &other.identity),
+            (Err(_), Err(_)) => true,
+            _ => false,
+        };
+        self.topology == other.topology && self.connections.iter().zip(&other.connections).all(is_kept)
+    }
 }
 
 impl ClusterLink {
@@ -90,21 +100,25 @@ impl ClusterLink {
     /// The error of a node, if one of those that have a place cannot be reached.
     ///
     /// Every node must be reachable once: a wrong password or certificate is reported when the
-    /// store is built and not by the first read of an unlucky key.
-    pub(crate) async fn open(nodes: Arc<Nodes>, purpose: Purpose) -> Result<Self> {
-        let topology = nodes.topology(&[]).await?;
+    /// store is built and not by the first read of an unlucky key. Peeks come later: to them a node that is away
+    /// is one that was lost.
+    pub(crate) async fn open(nodes: Arc<Nodes>, purpose: Purpose, known: &[NodeAddress]) -> Result<Self> {
+        let topology = nodes.topology(known).await?;
         let timeout = Some(nodes.settings().response_timeout);
         let connections = nodes.dial_all(&topology, timeout, purpose).await;
-        if let Some(error) = connections.iter().find_map(|connection| connection.as_ref().err()) {
-            return Err(error.clone());
-        }
+        let failure = connections.iter().find_map(|connection| connection.as_ref().err()).cloned();
         let view = View::new(topology, connections);
-        if !view.is_complete() {
-            return Err(nodes.unassigned());
+        let complete = view.is_complete();
+        if !complete && purpose != Purpose::Peeks {
+            return Err(failure.unwrap_or_else(|| nodes.unassigned()));
         }
         let server = watch::Sender::new(view.server);
         let state = Mutex::new(State { epoch: 1, view: Arc::new(view), refresh: None, again: false });
-        Ok(Self { shared: Arc::new(Shared { nodes, purpose, state, server, runtime: Handle::current() }) })
+        let link = Self { shared: Arc::new(Shared { nodes, purpose, state, server, runtime: Handle::current() }) };
+        if !complete {
+            link.refresh();
+        }
+        Ok(link)
     }
 
     /// The nodes of the last topology.
@@ -252,8 +266,7 @@ impl Shared {
     /// then changes nothing.
     fn install(&self, view: View) {
         let mut state = self.lock();
-        let changed = state.view.topology != view.topology || state.view.server != view.server;
-        if changed || !view.is_complete() {
+        if !state.view.is_same(&view) {
             state.epoch += 1;
             let complete = view.is_complete();
             tracing::info!(epoch = state.epoch, complete, topology = ?view.topology.nodes, "read the topology of the cluster again");

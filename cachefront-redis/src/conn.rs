@@ -26,7 +26,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, Pipeline, ProtocolVer
 use tokio::net::TcpStream;
 
 use crate::config::RedisSettings;
-use crate::error::{Address, into_result, is_connection_lost};
+use crate::error::{Address, Role, into_result, is_connection_lost};
 use crate::identity::{Identity, Mode};
 use crate::packed::Packed;
 use crate::scripts;
@@ -64,7 +64,11 @@ pub(crate) struct Connection {
 impl Dialer {
     /// Opens connections to one server of this kind.
     pub(crate) fn new(client: Client, mode: Mode, settings: RedisSettings) -> Self {
-        let address = Address::new(client.get_connection_info().addr());
+        let role = match mode {
+            Mode::Standalone => Role::Server,
+            Mode::Cluster => Role::Node,
+        };
+        let address = Address::new(client.get_connection_info().addr(), role);
         Self { target: Target::Server(Arc::new(client)), address, mode, settings }
     }
 

@@ -9,7 +9,7 @@
 //! | connection refused, reset, closed | `Unavailable` | reconnect |
 //! | no reply in time | `Timeout` | reconnect |
 //! | `READONLY`, `role:slave` | `Unavailable` | reconnect: a failover moves the primary |
-//! | `LOADING`, `MISCONF`, `OOM` | `Unavailable` | the server's operator |
+//! | `LOADING`, `MISCONF`, `NOREPLICAS`, `OOM` | `Unavailable` | the server's operator |
 //! | `MOVED`, `ASK`, `TRYAGAIN`, `CLUSTERDOWN` | `Unavailable` | read the topology again |
 //! | `NOPERM`, `NOAUTH`, `WRONGPASS` | `Config` | correct user, password or rights |
 //! | untrusted certificate | `Config` | name the CA in `tls_ca_file` |
@@ -24,18 +24,37 @@ use cachefront_core::{Error, ErrorKind, Result};
 use redis::{ErrorKind as RedisKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::error::Elapsed;
 
+use self::Description::{LacksARight, Other};
+
 /// The address of a server, for messages: host and port, or a path. It never holds the credentials of the URL.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Address(Arc<str>);
+pub(crate) struct Address {
+    text: Arc<str>,
+    role: Role,
+}
+
+/// What a server is asked for, and so which rights its user needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It holds the entries.
+    Server,
+    /// It holds those of some slots.
+    Node,
+    /// It names the server.
+    Sentinel,
+}
 
 impl Address {
-    pub(crate) fn new(address: impl fmt::Display) -> Self {
-        Self(address.to_string().into())
+    pub(crate) fn new(address: impl fmt::Display, role: Role) -> Self {
+        Self { text: address.to_string().into(), role }
     }
 
     /// Converts an error of the client, or an error reply of the server, into the core's error.
     pub(crate) fn error(&self, error: &RedisError) -> Error {
-        let (kind, what) = describe(error);
+        let (kind, what) = match describe(error) {
+            Description::LacksARight => (ErrorKind::Config, self.role.lacks_a_right()),
+            Description::Other(kind, what) => (kind, what),
+        };
         Error::with_source(kind, format!("Redis at {self} {what}"), ClientText(text_of(error)))
     }
 
@@ -64,13 +83,13 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -101,7 +120,7 @@ fn text_of(error: &dyn StdError) -> String {
 pub(crate) fn is_connection_lost(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
-        || matches!(error.kind(), RedisKind::Server(ServerErrorKind::ReadOnly))
+        || (matches!(error.kind(), RedisKind::Server(_)) && code_of(error) == READ_ONLY)
 }
 
 /// Returns true if the topology of a cluster has changed: a slot has another node, or the node is not part of a working
@@ -129,53 +148,97 @@ pub(crate) fn invalid(message: String) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
-/// The rights are those that the crate's documentation lists.
-const LACKS_A_RIGHT: (ErrorKind, &str) = (
-    ErrorKind::Config,
-    "refused a command: the user of the URL lacks a right; it needs \
-     `+@read +@write +@scripting +@connection +select +wait +info +time ~{cf:*`",
-);
+impl Role {
+    /// Follows the address of a server that refuses a command to its user. The rights are those that the documentation lists.
+    fn lacks_a_right(self) -> &'static str {
+        match self {
+            Self::Server => {
+                "refused a command: the user of the URL lacks a right; it needs \
+                 `+@read +@write +@scripting +@connection +select +wait +info +time ~{cf:*`"
+            }
+            Self::Node => {
+                "refused a command: the user of the URL lacks a right; it needs \
+                 `+@read +@write +@scripting +@connection +select +wait +info +time ~{cf:* +cluster|slots +cluster|info +asking`"
+            }
+            Self::Sentinel => {
+                "refused a command: the user of the Sentinels, `sentinel_user` in the URL, lacks a right; it needs \
+                 `+sentinel|master +sentinel|get-master-addr-by-name +subscribe &+switch-master +@connection`"
+            }
+        }
+    }
+}
+
+/// What an error means.
+#[derive(Debug, PartialEq, Eq)]
+enum Description {
+    /// The user must not run the command.
+    LacksARight,
+    /// The kind of the error, and the part of its message that follows the address.
+    Other(ErrorKind, &'static str),
+}
 
 /// Also if the server has a password and the URL has none.
-const LOGIN_REFUSED: (ErrorKind, &str) = (
+const LOGIN_REFUSED: Description = Other(
     ErrorKind::Config,
     "refused the login: correct user and password in the URL; a Sentinel's are `sentinel_user` and `sentinel_password`",
 );
 
-/// Returns the kind of an error, and the part of its message that follows the address.
+/// Returns what an error means.
 ///
 /// The order matters: a TLS failure is an I/O error of the client, and a refusal inside a script is
 /// a generic server error.
-fn describe(error: &RedisError) -> (ErrorKind, &'static str) {
-    if let Some(described) = describe_tls(error) {
-        return described;
+fn describe(error: &RedisError) -> Description {
+    if let Some((kind, what)) = describe_tls(error) {
+        return Other(kind, what);
     }
     match error.kind() {
-        RedisKind::Io if error.is_timeout() => (ErrorKind::Timeout, "did not reply in time"),
-        RedisKind::Io => (ErrorKind::Unavailable, "cannot be reached"),
+        RedisKind::Io if error.is_timeout() => Other(ErrorKind::Timeout, "did not reply in time"),
+        RedisKind::Io => Other(ErrorKind::Unavailable, "cannot be reached"),
         RedisKind::AuthenticationFailed => LOGIN_REFUSED,
-        RedisKind::InvalidClientConfig => (ErrorKind::Config, "cannot be used: its connection is configured wrongly"),
-        RedisKind::Parse | RedisKind::UnexpectedReturnType => {
-            (ErrorKind::Corrupt, "sent a reply that cannot be parsed")
+        RedisKind::InvalidClientConfig => {
+            Other(ErrorKind::Config, "cannot be used: its connection is configured wrongly")
         }
-        // A refusal inside a script has no error code of its own.
-        _ if error.detail().is_some_and(|detail| detail.contains("user executing the script can't")) => LACKS_A_RIGHT,
-        RedisKind::Server(kind) => describe_server(kind, error.code().unwrap_or_default()),
-        _ => describe_code(error.code().unwrap_or_default()),
+        RedisKind::Parse | RedisKind::UnexpectedReturnType => {
+            Other(ErrorKind::Corrupt, "sent a reply that cannot be parsed")
+        }
+        _ if is_refused_in_script(error) => LacksARight,
+        RedisKind::Server(kind) => describe_server(kind, code_of(error)),
+        _ => describe_code(code_of(error)),
     }
 }
 
+/// Returns true if a script called a command that its user must not run. Such a refusal has no code of its own.
+///
+/// Redis before 7.2 says "The user executing the script can't ..", later ones and Valkey "ACL failure in script: ..".
+fn is_refused_in_script(error: &RedisError) -> bool {
+    let texts = ["user executing the script can't", "ACL failure in script"];
+    error.detail().is_some_and(|detail| texts.iter().any(|text| detail.contains(text)))
+}
+
+/// Returns the code of an error reply, which is its first word.
+///
+/// Redis before 7.0 wraps the error of a command in a script: `ERR Error running script (call to f_..): @user_script:9:
+/// @user_script: 9: -READONLY You can't ..`.
+fn code_of(error: &RedisError) -> &str {
+    let wrapped = error.detail().filter(|detail| detail.contains("Error running script"));
+    let inner = wrapped.and_then(|detail| detail.rsplit_once("@user_script:")).map(|(_, inner)| {
+        let line = |char: char| char.is_ascii_digit() || " :-".contains(char);
+        inner.trim_start_matches(line).split(' ').next().unwrap_or_default()
+    });
+    let is_code = |word: &&str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    inner.filter(is_code).or(error.code()).unwrap_or_default()
+}
+
 /// As [`describe`], for an error reply of a kind that the client knows.
-fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static str) {
+fn describe_server(kind: ServerErrorKind, code: &str) -> Description {
     match kind {
-        ServerErrorKind::NoPerm => LACKS_A_RIGHT,
-        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => (
+        ServerErrorKind::NoPerm => LacksARight,
+        ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain => Other(
             ErrorKind::Unavailable,
             "does not serve the slot of a key at the moment: the slot has moved or is being moved",
         ),
-        ServerErrorKind::ClusterDown => (ErrorKind::Unavailable, "is a node of a cluster that is down"),
-        ServerErrorKind::ReadOnly => (ErrorKind::Unavailable, IS_A_REPLICA),
-        ServerErrorKind::BusyLoading => (ErrorKind::Unavailable, "is loading its data"),
+        ServerErrorKind::ClusterDown => Other(ErrorKind::Unavailable, "is a node of a cluster that is down"),
+        ServerErrorKind::BusyLoading => Other(ErrorKind::Unavailable, "is loading its data"),
         _ => describe_code(code),
     }
 }
@@ -184,18 +247,28 @@ fn describe_server(kind: ServerErrorKind, code: &str) -> (ErrorKind, &'static st
 pub(crate) const IS_A_REPLICA: &str =
     "is a replica, which takes no writes: if it stays one, let the URL lead to the primary";
 
-/// As [`describe`], by the error code, which is the first word of an error reply.
+/// As [`describe`], by the error code.
 ///
 /// Codes that this version of the client does not know as a kind are matched by their text.
-fn describe_code(code: &str) -> (ErrorKind, &'static str) {
+fn describe_code(code: &str) -> Description {
     match code {
         "NOAUTH" | "WRONGPASS" => LOGIN_REFUSED,
-        "OOM" => (ErrorKind::Unavailable, "is full: raise `maxmemory`, or set a `maxmemory-policy` that evicts"),
-        "MISCONF" => (ErrorKind::Unavailable, "cannot save its data and refuses writes"),
-        "WRONGTYPE" => (ErrorKind::Corrupt, "holds a value of another program at a key of the namespace"),
-        _ => (ErrorKind::Unavailable, "refused a command"),
+        READ_ONLY => Other(ErrorKind::Unavailable, IS_A_REPLICA),
+        "OOM" => Other(
+            ErrorKind::Unavailable,
+            "is full: raise `maxmemory`, or set `maxmemory-policy volatile-ttl`, which evicts entries",
+        ),
+        "MISCONF" => Other(ErrorKind::Unavailable, "cannot save its data and refuses writes"),
+        "NOREPLICAS" => {
+            Other(ErrorKind::Unavailable, "has fewer replicas than `min-replicas-to-write` and refuses writes")
+        }
+        "WRONGTYPE" => Other(ErrorKind::Corrupt, "holds a value of another program at a key of the namespace"),
+        _ => Other(ErrorKind::Unavailable, "refused a command"),
     }
 }
+
+/// The code of a replica's refusal to write.
+const READ_ONLY: &str = "READONLY";
 
 /// Describes a failure of TLS, if that is the cause. An untrusted certificate is an error of the configuration and not
 /// an outage: a retry cannot succeed.
@@ -245,10 +318,50 @@ pub(crate) fn closed() -> Error {
 mod tests {
     use super::*;
 
+    /// A reply of a server as the client's error.
+    fn refusal(text: &str) -> RedisError {
+        let reply = redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).expect("a reply");
+        into_result(reply).expect_err("a refusal")
+    }
+
+    #[test]
+    fn a_refusal_in_a_script_is_the_same_in_every_release() {
+        let in_6_2 =
+            |text: &str| format!("ERR Error running script (call to f_1): @user_script:24: @user_script: 24: {text}");
+        for text in [
+            in_6_2("The user executing the script can't run this command or subcommand"),
+            "ERR The user executing the script can't run this command or subcommand script: 1, on @user_script:24.".into(),
+            "ERR ACL failure in script: User ada has no permissions to run the 'time' command script: on @user_script:1."
+                .into(),
+            "NOPERM this user has no permissions to run the 'time' command".into(),
+        ] {
+            assert_eq!(describe(&refusal(&text)), LacksARight, "{text}");
+        }
+        let read_only = "READONLY You can't write against a read only replica.";
+        for text in
+            [in_6_2(&format!("-{read_only}")), format!("{read_only} script: 1, on @user_script:24."), read_only.into()]
+        {
+            assert_eq!(describe(&refusal(&text)), Other(ErrorKind::Unavailable, IS_A_REPLICA), "{text}");
+            assert!(is_connection_lost(&refusal(&text)), "{text}");
+        }
+        for (code, word) in
+            [("OOM", "maxmemory"), ("MISCONF", "save"), ("NOREPLICAS", "replicas"), ("WRONGTYPE", "value")]
+        {
+            for text in [in_6_2(&format!("-{code} a reason: it is so")), format!("{code} a reason: it is so")] {
+                let Other(_, what) = describe(&refusal(&text)) else { panic!("{text}") };
+                assert!(what.contains(word), "{text}: {what}");
+                assert!(!is_connection_lost(&refusal(&text)), "{text}");
+            }
+        }
+        for text in ["ERR unknown command", &in_6_2("attempt to index a nil value")] {
+            assert_eq!(describe(&refusal(text)), Other(ErrorKind::Unavailable, "refused a command"), "{text}");
+        }
+    }
+
     #[test]
     fn the_chain_has_each_text_of_the_client_once() {
         let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused by a test");
-        let error = Address::new("cache.internal:6379").error(&refused.into());
+        let error = Address::new("cache.internal:6379", Role::Server).error(&refused.into());
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.to_string(), "Redis at cache.internal:6379 cannot be reached");
         assert_eq!(error.chain().matches("connection refused by a test").count(), 1, "{}", error.chain());

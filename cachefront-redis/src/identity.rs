@@ -150,6 +150,7 @@ fn hash(run_id: &str, replication_id: &str) -> ServerId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Role;
 
     fn info(role: &str) -> [Value; 2] {
         let text = |text: String| Value::BulkString(text.into_bytes());
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_primary_is_known_by_both_of_its_ids() {
-        let address = Address::new("cache:6379");
+        let address = Address::new("cache:6379", Role::Server);
         let identity = Identity::read(&address, Mode::Standalone, info("master")).expect("a primary");
         assert_eq!((&*identity.run_id, identity.replication_id()), ("aa11", "bb22"));
         // Other processes and releases must compute the same number.
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_replica_and_a_server_without_a_run_id_are_refused() {
-        let address = Address::new("cache:6379");
+        let address = Address::new("cache:6379", Role::Server);
         let replica = Identity::read(&address, Mode::Standalone, info("slave")).expect_err("a replica");
         assert_eq!(replica.kind(), ErrorKind::Unavailable);
         assert!(replica.to_string().contains("cache:6379"), "{replica}");
@@ -184,7 +185,7 @@ mod tests {
     }
     #[test]
     fn a_server_of_another_kind_is_refused_with_the_url_that_fits() {
-        let address = Address::new("cache:6379");
+        let address = Address::new("cache:6379", Role::Server);
         for (expected, said, word) in [
             (Mode::Standalone, Some("cluster"), "redis[s]+cluster://"),
             (Mode::Standalone, Some("sentinel"), "redis[s]+sentinel://"),

@@ -19,7 +19,7 @@
 //! Redis 6.2 or later, or Valkey; a primary, not a replica; or Redis Cluster. The user of the URL needs `+@read +@write
 //! +@scripting +@connection +select +wait +info +time ~{cf:*`. If `maxmemory` is set, use `maxmemory-policy volatile-ttl`:
 //! entries have a time to live, metas have none. An evicted entry costs one load. Under an `allkeys-*` policy a meta may be
-//! evicted, which flushes everything; under `noeviction` a full server refuses fills and invalidations, and nothing is applied.
+//! evicted, which flushes everything; under `noeviction` a full server takes no new entry, and goes on to be invalidated.
 //!
 //! # Features
 //! `testing` of the crate `cachefront-redis`, which the facade does not pass on, adds a module of that name with the names of keys.
@@ -32,9 +32,10 @@
 //! | primary with replicas, Sentinel | `redis+sentinel://a,b,c/name` | writes that had not reached the replica |
 //! | Redis Cluster | `redis+cluster://a,b,c/` | the same, for the shards of one node |
 //!
-//! None of these losses makes a stale value valid. Positions and leases name the server and its
-//! replication history; after a failover the invalidator repeats what the store no longer has, or
-//! begins new generations. With [`RedisSettings::wait_replicas`] an invalidation counts only when
+//! After any of these losses no stale value is proven: reads with a token or a bound hold. Positions and leases name the
+//! server and its replication history; after a failover the invalidator repeats what the store no longer has, or
+//! begins new generations, and until then a plain read may return an older value. With
+//! [`RedisSettings::wait_replicas`] an invalidation counts only when
 //! replicas have it, which makes failovers cheaper and each batch slower by one round trip to a
 //! replica.
 //!

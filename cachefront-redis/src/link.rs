@@ -55,6 +55,8 @@ struct State {
     current: Result<Connection>,
     /// The task that reconnects, while there is one.
     reconnect: Option<AbortHandle>,
+    /// An election was announced while there was no connection: the next one may lead to the former primary.
+    unchecked_election: bool,
     /// When the connection was last replaced because it led to another server than the bus.
     last_diverged: Option<Instant>,
 }
@@ -77,7 +79,14 @@ impl Link {
     pub(crate) async fn open(dialer: Dialer, purpose: Purpose) -> Result<Self> {
         let connection = dialer.dial(Some(dialer.settings().response_timeout), purpose).await?;
         let server = watch::Sender::new(connection.identity.server());
-        let state = Mutex::new(State { epoch: 1, current: Ok(connection), reconnect: None, last_diverged: None });
+        let state = State {
+            epoch: 1,
+            current: Ok(connection),
+            reconnect: None,
+            unchecked_election: false,
+            last_diverged: None,
+        };
+        let state = Mutex::new(state);
         let (runtime, elections) = (Handle::current(), Mutex::default());
         let link = Self { shared: Arc::new(Shared { dialer, purpose, state, server, runtime, elections }) };
         if purpose == Purpose::Readers {
@@ -198,12 +207,16 @@ impl Shared {
 async fn elected(link: Weak<Shared>) -> bool {
     let Some(shared) = link.upgrade() else { return false };
     let Some(sentinels) = shared.dialer.sentinels() else { return false };
-    if let Ok((_, address)) = sentinels.primary(shared.dialer.settings()).await {
-        let state = shared.lock();
-        if matches!(&state.current, Ok(connection) if *connection.identity.address() != address) {
-            let reason = shared.dialer.address().unavailable("has another server as its primary");
-            shared.replace(state, &reason);
-        }
+    let primary = sentinels.primary(shared.dialer.settings()).await;
+    let mut state = shared.lock();
+    let Ok(connection) = &state.current else {
+        // The address that is being dialed was perhaps found before the election.
+        state.unchecked_election = true;
+        return true;
+    };
+    if primary.is_ok_and(|(_, address)| *connection.identity.address() != address) {
+        let reason = shared.dialer.address().unavailable("has another server as its primary");
+        shared.replace(state, &reason);
     }
     true
 }
@@ -228,6 +241,9 @@ async fn reconnect(shared: Weak<Shared>, dialer: Dialer, purpose: Purpose) {
                 tracing::info!(epoch = state.epoch, server = ?connection.identity, "reconnected to Redis");
                 state.current = Ok(connection);
                 state.reconnect = None;
+                if std::mem::take(&mut state.unchecked_election) {
+                    shared.runtime.spawn(elected(Arc::downgrade(&shared)));
+                }
                 return;
             }
             Err(error) => {

@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 use cachefront_core::Result;
 use cachefront_core::store::{Coverage, Expected, Meta, StoreState, transition};
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisWrite, Value};
 
 use crate::error::is_moving;
 use crate::route::Servers;
-use crate::scripts::{COVER, FLUSH, TAKE_TERM};
+use crate::scripts::{COVER, FLUSH, SETTLE, TAKE_TERM};
 use crate::writer::{RedisWriter, compared, conflict};
 
 /// Where a shard is, compared with where it was last.
@@ -164,12 +164,13 @@ impl RedisWriter {
             return Ok(());
         }
         let set = |shard| {
-            let mut command = Cmd::new();
-            command.arg("SET").arg(self.keys().home(shard));
-            command.arg(self.wires.connection(shard).identity.replication_id());
+            let (home, id) = (self.keys().home(shard), self.wires.connection(shard).identity.replication_id());
+            let mut command = SETTLE.command(1, 1, home.len() + id.len());
+            command.write_arg(home.as_bytes());
+            command.write_arg(id.as_bytes());
             command
         };
-        self.follow(None, self.shards().filter(|shard| !self.parked.has(*shard)), set).await.map(drop)
+        self.all_done(None, self.shards().filter(|shard| !self.parked.has(*shard)), set).await
     }
 
     /// Combines the metas of all shards that have not moved.

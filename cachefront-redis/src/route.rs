@@ -43,14 +43,15 @@ impl Servers {
         }
     }
 
-    /// Opens the readers' connections. Background tasks run in the runtime that calls it.
+    /// Opens the readers' connections. Background tasks run in the runtime that calls it. Nodes of a cluster are looked for at
+    /// those in `known` too.
     ///
     /// # Errors
-    /// The error of the first connection that cannot be opened.
-    pub(crate) async fn open(&self, purpose: Purpose) -> Result<Route> {
+    /// The error of the first connection that cannot be opened. For peeks a node of a cluster may be away.
+    pub(crate) async fn open(&self, purpose: Purpose, known: &[NodeAddress]) -> Result<Route> {
         match self {
             Self::One(dialer) => Link::open(Dialer::clone(dialer), purpose).await.map(Route::One),
-            Self::Cluster(nodes) => ClusterLink::open(Arc::clone(nodes), purpose).await.map(Route::Cluster),
+            Self::Cluster(nodes) => ClusterLink::open(Arc::clone(nodes), purpose, known).await.map(Route::Cluster),
         }
     }
 }

@@ -16,7 +16,10 @@
 //! | `flush` | invalidator | replaces a meta, and with it the generation |
 //! | `resign` | invalidator | marks a meta as vacant |
 //! | `commit` | invalidator | advances the applied position |
+//! | `settle` | invalidator | notes where a shard of a cluster is |
 //! | `publish`, `head` | both | append to the bus; find its end |
+//!
+//! A server that is full refuses `lease` and `fill`, and `release` of a lease on a value. All others go on: see `full.lua`.
 //!
 //! Each script touches the keys of one shard, which share a hash tag.
 
@@ -48,18 +51,19 @@ scripts! {
     LEASE = "meta.lua" "lease.lua";
     FILL = "meta.lua" "fill.lua";
     RELEASE = "release.lua";
-    INVALIDATE_UNSEEN = "meta.lua" "entry.lua" "position.lua" "invalidate_unseen.lua";
-    ROW_IMAGE = "meta.lua" "entry.lua" "position.lua" "row_image.lua";
-    SUSPEND = "meta.lua" "suspend.lua";
-    FLUSH_CACHES = "meta.lua" "flush_caches.lua";
-    RAISE_HIGH_WATERMARK = "meta.lua" "raise_high_watermark.lua";
-    TAKE_TERM = "meta.lua" "take_term.lua";
-    COVER = "meta.lua" "cover.lua";
-    FLUSH = "meta.lua" "flush.lua";
-    RESIGN = "meta.lua" "resign.lua";
-    COMMIT = "meta.lua" "replication.lua" "commit.lua";
-    PUBLISH = "replication.lua" "publish.lua";
-    HEAD = "head.lua";
+    INVALIDATE_UNSEEN = "meta.lua" "full.lua" "entry.lua" "position.lua" "invalidate_unseen.lua";
+    ROW_IMAGE = "meta.lua" "full.lua" "entry.lua" "position.lua" "row_image.lua";
+    SUSPEND = "meta.lua" "full.lua" "suspend.lua";
+    FLUSH_CACHES = "meta.lua" "full.lua" "flush_caches.lua";
+    RAISE_HIGH_WATERMARK = "meta.lua" "full.lua" "raise_high_watermark.lua";
+    TAKE_TERM = "meta.lua" "full.lua" "take_term.lua";
+    COVER = "meta.lua" "full.lua" "cover.lua";
+    FLUSH = "meta.lua" "full.lua" "flush.lua";
+    RESIGN = "meta.lua" "full.lua" "resign.lua";
+    COMMIT = "meta.lua" "full.lua" "replication.lua" "commit.lua";
+    PUBLISH = "replication.lua" "full.lua" "publish.lua";
+    HEAD = "full.lua" "head.lua";
+    SETTLE = "full.lua" "settle.lua";
 }
 
 impl Script {

@@ -32,7 +32,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipel
 
 use crate::clients::Clients;
 use crate::config::RedisSettings;
-use crate::error::{Address, invalid};
+use crate::error::{Address, Role, invalid};
 
 /// The Sentinels that monitor a primary.
 pub(crate) struct Sentinels {
@@ -71,11 +71,11 @@ impl Sentinels {
         clients: Clients,
     ) -> Result<Self> {
         let open = |info: ConnectionInfo| {
-            let address = Address::new(format!("{} (Sentinel)", info.addr()));
+            let address = Address::new(format!("{} (Sentinel)", info.addr()), Role::Sentinel);
             clients.open(info).map(|client| Sentinel { client, address })
         };
         let list = sentinels.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(", ");
-        let address = Address::new(format!("`{name}` (Sentinel {list})"));
+        let address = Address::new(format!("`{name}` (Sentinel {list})"), Role::Server);
         let sentinels = sentinels.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Self { sentinels, name: name.into(), server, clients, address })
     }
@@ -132,6 +132,7 @@ impl Sentinels {
     {
         let Some(sentinel) = self.sentinels.get(index) else { return };
         let mut backoff = Backoff::new(settings.reconnect_min, settings.reconnect_max);
+        let mut warned = false;
         loop {
             match sentinel.subscribe(settings).await {
                 Ok(subscription) => {
@@ -145,6 +146,11 @@ impl Sentinels {
                             break;
                         }
                     }
+                }
+                // A retry does not help, and a planned failover would be noticed late for good.
+                Err(error) if error.kind() == ErrorKind::Config && !warned => {
+                    warned = true;
+                    tracing::warn!(error = %error.chain(), "a Sentinel refuses to tell of elections");
                 }
                 Err(error) => tracing::debug!(error = %error.chain(), "a Sentinel cannot be followed"),
             }
@@ -161,7 +167,7 @@ impl Sentinels {
             }
             _ => ConnectionAddr::Tcp(host, port),
         };
-        let address = Address::new(format!("{addr} (`{}`)", self.name));
+        let address = Address::new(format!("{addr} (`{}`)", self.name), Role::Server);
         Ok((self.clients.open(self.server.clone().set_addr(addr))?, address))
     }
 }

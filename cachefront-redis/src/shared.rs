@@ -10,7 +10,7 @@ use cachefront_core::bus::Hub;
 use cachefront_core::store::ServerId;
 use cachefront_core::{Result, StoreKey};
 use redis::{Cmd, Pipeline, RedisWrite, Value};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use crate::config::RedisSettings;
 use crate::conn::{Dialer, Purpose};
@@ -27,8 +27,7 @@ use crate::scripts;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) reads: Arc<Reads>,
-    /// The connection for peeks. Most processes never open it.
-    peeks: OnceCell<Arc<Reads>>,
+    peeks: Peeks,
     pub(crate) servers: Servers,
     pub(crate) settings: RedisSettings,
     pub(crate) hub: Arc<Hub>,
@@ -36,9 +35,17 @@ pub(crate) struct Shared {
     pub(crate) pushes: Pushes,
 }
 
+/// The connection for peeks. Most processes never open it.
+#[derive(Debug, Default)]
+struct Peeks {
+    reads: Arc<OnceCell<Arc<Reads>>>,
+    /// Held while the connection is being opened. Those that wait for it begin no attempt after they have left.
+    opening: Arc<AsyncMutex<()>>,
+}
+
 impl Shared {
     pub(crate) fn new(reads: Arc<Reads>, servers: Servers, settings: RedisSettings) -> Self {
-        Self { reads, peeks: OnceCell::new(), servers, settings, hub: Arc::new(Hub::new()), pushes: Pushes::default() }
+        Self { reads, peeks: Peeks::default(), servers, settings, hub: Arc::new(Hub::new()), pushes: Pushes::default() }
     }
 
     pub(crate) fn keys(&self) -> &KeySpace {
@@ -53,23 +60,37 @@ impl Shared {
     ///
     /// # Errors
     /// `Timeout` after `connect_timeout`, or the error of the connection. The next call tries
-    /// again.
+    /// again, or waits for the attempt that goes on.
     pub(crate) async fn peeks(&self) -> Result<Arc<Reads>> {
-        let open = self.peeks.get_or_try_init(async || {
-            let route = self.servers.open(Purpose::Peeks).await?;
-            Ok(Arc::new(Reads::new(route, self.keys().clone(), &self.settings)))
-        });
-        // Concurrent callers try one after the other; the timeout bounds the wait of each, not the attempts of all.
-        match tokio::time::timeout(self.settings.connect_timeout, open).await {
-            Ok(peeks) => peeks.map(Arc::clone),
+        if let Some(peeks) = self.peeks.reads.get() {
+            return Ok(Arc::clone(peeks));
+        }
+        match tokio::time::timeout(self.settings.connect_timeout, self.open_peeks()).await {
+            Ok(peeks) => peeks,
             Err(elapsed) => Err(self.address().timed_out("did not accept the connection", elapsed)),
         }
+    }
+
+    /// Opens the connection in a task of the store's runtime: the one that peeks first may end earlier.
+    async fn open_peeks(&self) -> Result<Arc<Reads>> {
+        let turn = Arc::clone(&self.peeks.opening).lock_owned().await;
+        let (reads, servers, keys) = (Arc::clone(&self.peeks.reads), self.servers.clone(), self.keys().clone());
+        let (known, settings) = (self.reads.route.known_nodes(), self.settings);
+        let opened = self.reads.route.runtime().spawn(async move {
+            let _turn = turn;
+            let open = reads.get_or_try_init(async || {
+                let route = servers.open(Purpose::Peeks, &known).await?;
+                Ok(Arc::new(Reads::new(route, keys, &settings)))
+            });
+            open.await.map(Arc::clone)
+        });
+        opened.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Makes readers reconnect if they are on another server than `server`, which the bus was found on.
     pub(crate) fn follow(&self, server: ServerId) {
         self.reads.route.follow(server);
-        if let Some(peeks) = self.peeks.get() {
+        if let Some(peeks) = self.peeks.reads.get() {
             peeks.route.follow(server);
         }
     }

@@ -36,7 +36,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipel
 use crate::clients::Clients;
 use crate::config::RedisSettings;
 use crate::conn::{Connection, Dialer, Purpose};
-use crate::error::{Address, invalid};
+use crate::error::{Address, Role, invalid};
 use crate::identity::{Identity, Mode, line_of, text_of};
 
 /// How the nodes of a cluster are found and dialed.
@@ -66,13 +66,18 @@ pub(crate) struct NodeAddress {
 }
 
 impl NodeAddress {
-    /// Parses `host:port`; `None` if it names no host.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Parses `host:port`, as a node that was reached at the address `asked` says it. `None` if it has another form.
+    pub(crate) fn parse(text: &str, asked: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let known = !host.is_empty() && host != "?";
-        known.then_some(Self { host: host.to_owned(), port: port.parse().ok()? })
+        let (asked, _) = asked.rsplit_once(':')?;
+        let host = known_host(host, asked).trim_start_matches('[').trim_end_matches(']');
+        Some(Self { host: host.to_owned(), port: port.parse().ok()? })
     }
+}
+
+/// The host that a node names. One that does not know the host sends an empty text or `?`: it is the one that was asked.
+fn known_host<'a>(host: &'a str, asked: &'a str) -> &'a str {
+    if host.is_empty() || host == "?" { asked } else { host }
 }
 
 impl std::fmt::Display for NodeAddress {
@@ -102,7 +107,7 @@ impl Nodes {
             return Err(invalid("the Redis URL names no node of the cluster".to_owned()));
         }
         let list = seeds.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(", ");
-        let address = Address::new(format!("{list} (cluster)"));
+        let address = Address::new(format!("{list} (cluster)"), Role::Node);
         Ok(Self { seeds, clients, settings, slots, address, first: AtomicUsize::new(0) })
     }
 
@@ -156,7 +161,7 @@ impl Nodes {
     /// `Config` if the server is no node of a cluster, `Timeout` or `Unavailable` if it does not
     /// reply, `Corrupt` if the reply has another shape.
     async fn ask(&self, info: ConnectionInfo) -> Result<Said> {
-        let address = Address::new(info.addr());
+        let address = Address::new(info.addr(), Role::Node);
         let client = self.clients.open(info.clone())?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.settings.connect_timeout))
@@ -317,8 +322,7 @@ fn parse(reply: Value, slots: &[u16], asked: &str) -> Option<Topology> {
             Value::Nil => "",
             _ => return None,
         };
-        let host = if host.is_empty() || host == "?" { asked } else { host };
-        let node = NodeAddress { host: host.to_owned(), port: u16::try_from(*port).ok()? };
+        let node = NodeAddress { host: known_host(host, asked).to_owned(), port: u16::try_from(*port).ok()? };
         for (place, slot) in slots.iter().enumerate() {
             if (*start..=*end).contains(&i64::from(*slot)) {
                 let known = topology.nodes.iter().position(|known| *known == node);
@@ -384,6 +388,18 @@ mod tests {
         assert_eq!(topology.place, [Some(0), Some(1), None, Some(0)]);
         for odd in [Value::Nil, Value::Array(vec![Value::Nil]), Value::Array(vec![Value::Array(vec![Value::Int(1)])])] {
             assert_eq!(parse(odd, &[1], "seed"), None);
+        }
+    }
+
+    #[test]
+    fn a_redirect_without_a_host_leads_to_the_host_that_was_asked() {
+        for (text, host) in [("10.0.0.1:7", "10.0.0.1"), (":7", "seed"), ("?:7", "seed"), ("[::1]:7", "::1")] {
+            let node = NodeAddress { host: host.into(), port: 7 };
+            assert_eq!(NodeAddress::parse(text, "seed:6379"), Some(node), "{text}");
+        }
+        assert_eq!(NodeAddress::parse(":7", "::1:6379").expect("a node").host, "::1");
+        for odd in ["10.0.0.1", "10.0.0.1:x", ""] {
+            assert_eq!(NodeAddress::parse(odd, "seed:6379"), None, "{odd}");
         }
     }
 

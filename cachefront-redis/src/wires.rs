@@ -110,8 +110,9 @@ impl Wires {
             return Err(self.shared.address().unexpected_reply("a command on one key"));
         };
         let error = RedisError::from(error.clone());
-        let asked = error.redirect_node().and_then(|(address, _)| NodeAddress::parse(address));
-        let Some(node) = asked else { return Err(self.failed(self.connection(place), &error)) };
+        let asked = self.connection(place).identity.address().to_string();
+        let named = error.redirect_node().and_then(|(address, _)| NodeAddress::parse(address, &asked));
+        let Some(node) = named else { return Err(self.failed(self.connection(place), &error)) };
         let address = node.to_string();
         let leads_there = |connection: &&Connection| connection.identity.address().to_string() == address;
         let mut known = self.nodes.iter().find(leads_there).cloned();

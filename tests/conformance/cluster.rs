@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use cachefront_core::ErrorKind;
-use cachefront_core::store::{Cover, Expected, Generation, Store, StoreState};
+use cachefront_core::store::{
+    Cover, Expected, Generation, InvalidationMode, LeaseReply, LeaseRequest, Store, StoreState, Token,
+};
 use cachefront_redis::{RedisStore, testing};
 use cachefront_testkit::server::{Cluster, shared_cluster};
 use cachefront_testkit::{stack, unique, wait};
 
-use crate::connection::{key, meta};
+use crate::connection::{MAPPING, key, meta};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -78,12 +80,16 @@ async fn a_node_that_is_away_costs_its_own_keys_only() {
     wait::until_async("the loss is noticed", WAIT, async || store.get(&key(1)).await.is_err()).await;
     wait::until_async("the others are read", WAIT, async || store.get(&key(other)).await.is_ok()).await;
     let both = store.get_many(&[key(1), key(other)]).await.expect("one of them can be read");
+    // The first peek opens connections of its own.
+    assert!(store.peek(&key(other)).await.expect("its node is there").meta.is_some());
+    assert!(store.peek(&key(1)).await.is_err());
     assert!(both[0].meta.is_none() && both[1].meta.is_some(), "{both:?}");
     cluster.nodes[gone].restart().await;
     wait::until_async("all keys are read again", WAIT, async || {
         store.get(&key(1)).await.is_ok() && store.get(&key(other)).await.is_ok()
     })
     .await;
+    wait::until_async("all keys are peeked at", WAIT, async || store.peek(&key(1)).await.is_ok()).await;
 }
 
 /// A slot moves while no invalidator watches: what its shard holds is not trusted, and no other shard loses anything. A
@@ -115,4 +121,57 @@ async fn a_shard_that_has_moved_begins_new_generations_and_no_other_does() {
     assert_eq!(coverage(1).await.rows()[0].generation, Generation(99));
     let other = (2..).find(|id| key(*id).shard(64) != key(1).shard(64)).expect("another shard");
     assert_eq!(coverage(other).await.rows()[0].generation, Generation(7), "no other shard lost anything");
+}
+
+/// A node without a shard is walked over by no clear: what a move has brought there would stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clear_while_a_slot_is_being_moved_is_refused() {
+    let cluster = Cluster::start().await;
+    let empty = cluster.empty_node().await;
+    let namespace = unique::namespace();
+    let store = RedisStore::builder(&cluster.url()).namespace(&namespace).connect().await.expect("a store");
+    let request = LeaseRequest {
+        key: &key(1),
+        token: Token::from_u128(1).expect("a token"),
+        duration: Duration::from_secs(600),
+        mode: InvalidationMode::Ttl,
+        mapping: MAPPING,
+        schema_version: 1,
+        reload: false,
+    };
+    assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
+    let meta = testing::meta_key(&namespace, key(1).shard(64));
+    let (slot, from) = (cluster.slot_of(&meta).await, cluster.owner_of(&meta).await);
+    cluster.begin_move(slot, from, empty).await;
+    cluster.move_keys(slot, from, empty, 100).await;
+    let outcomes = [store.discard_cache("users").await, store.clear().await.map(drop)];
+    for outcome in outcomes {
+        let error = outcome.expect_err("an entry is where the walk does not lead");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+        assert!(error.to_string().contains("moved"), "{error}");
+    }
+    cluster.end_move(slot, empty).await;
+    wait::until_async("the cache is cleared", WAIT, async || store.discard_cache("users").await.is_ok()).await;
+    assert!(store.get(&key(1)).await.expect("a reading").entry.is_none());
+}
+
+/// A node that does not know its own host names no other's: it is the one that was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_is_followed_to_a_node_without_a_host() {
+    let cluster = Cluster::start().await;
+    for node in &cluster.nodes {
+        let set = node.command("CONFIG SET cluster-preferred-endpoint-type unknown-endpoint").await.expect("a reply");
+        assert!(set.starts_with("+OK"), "{set}");
+    }
+    let namespace = unique::namespace();
+    let store = RedisStore::builder(&cluster.url()).namespace(&namespace).connect().await.expect("a store");
+    let mut writer = store.writer().await.expect("a writer");
+    writer.flush(&meta(7, 1)).await.expect("a flush");
+    let moved = testing::meta_key(&namespace, 0);
+    let (slot, from) = (cluster.slot_of(&moved).await, cluster.owner_of(&moved).await);
+    let to = (0..3).find(|node| *node != from).expect("another primary");
+    cluster.begin_move(slot, from, to).await;
+    cluster.move_keys(slot, from, to, 100).await;
+    let held = Expected { generation: Generation(7), term: 1, applied_order: 1 };
+    writer.raise_high_watermark(&held, 2).await.expect("the meta is written where it is");
 }

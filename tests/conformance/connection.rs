@@ -174,6 +174,20 @@ async fn a_peek_does_not_count_as_a_use() {
     assert!(idle(&mut raw).await < 2, "a read counts");
 }
 
+/// The thread that peeks first has a runtime of its own, which ends with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peek_in_a_runtime_that_ends_leaves_peeks_usable() {
+    let redis = Redis::start().await;
+    let store = store_in(&redis).await;
+    let first = store.clone();
+    let peeked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(first.peek(&key(1))).map(drop)
+    });
+    tokio::task::spawn_blocking(|| peeked.join()).await.expect("a task").expect("a thread").expect("a reading");
+    store.peek(&key(1)).await.expect("the connection is the store's");
+}
+
 /// A server that is too old for looks without a trace, or does not allow them, is looked into all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_counts_looks_as_uses_is_looked_into() {

@@ -7,9 +7,10 @@ use cachefront_core::store::{
     Applied, Expected, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest, Store, Token,
 };
 use cachefront_core::{Error, ErrorKind, Timestamp};
-use cachefront_redis::{RedisSettings, RedisStore};
-use cachefront_testkit::port;
+use cachefront_redis::{RedisSettings, RedisStore, testing};
 use cachefront_testkit::server::redis::Redis;
+use cachefront_testkit::server::{Cluster, SentinelGroup};
+use cachefront_testkit::{port, wait};
 
 use crate::connection::{MAPPING, key, meta};
 
@@ -44,7 +45,23 @@ async fn a_wrong_password_is_a_matter_of_configuration() {
     store.get(&key(1)).await.expect("a reading");
 }
 
-/// The rights that the error message names are enough.
+/// The rights of a text that begin with this one, which are in quotes there.
+fn rights<'a>(text: &'a str, first: &str) -> Vec<&'a str> {
+    let begin = text.find(&format!("`{first}")).unwrap_or_else(|| panic!("no rights in: {text}"));
+    let quoted = text[begin + 1..].split('`').next().expect("a part");
+    quoted.split_whitespace().filter(|word| *word != "//!").collect()
+}
+
+const CRATE: &str = include_str!("../../cachefront-redis/src/lib.rs");
+
+const GUIDE: &str = include_str!("../../docs/guide.md");
+
+/// The rights as Redis 6.2 takes them: fewer commands are of the kind `@connection` there.
+fn in_redis_6_2(rights: &[&str]) -> String {
+    rights.join(" ").replace("+@connection", "+auth +client +echo +hello +ping +reset")
+}
+
+/// The rights that the error message and the documentation name are enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_that_are_asked_for_suffice() {
     let redis = Redis::start().await;
@@ -52,21 +69,11 @@ async fn the_rights_that_are_asked_for_suffice() {
     let login = "ACL SETUSER ada on >lovelace";
     assert_eq!(redis.command(login).await.expect("a reply"), "+OK\r\n");
     let error = refused(&url).await.to_string();
-    let rights = error.split('`').nth(1).expect("the rights, in quotes");
-    // Redis 6 has these commands in another category.
-    let rights = rights.replace("+@connection", "+@connection -select -wait");
+    let named = rights(&error, "+@read");
+    assert_eq!(named, rights(CRATE, "+@read"));
+    assert_eq!(named, rights(GUIDE, "+@read"));
+    let rights = in_redis_6_2(&named);
     assert_eq!(redis.command(&format!("{login} {rights}")).await.expect("a reply"), "+OK\r\n");
-    RedisStore::connect(&url.replace("/?", "/1?")).await.expect("a store in another database");
-    let settings = RedisSettings::default().with_wait_replicas(1).with_wait_timeout(Duration::from_millis(1));
-    let waiting = RedisStore::builder(&url.replace("=t", "=waiting")).settings(settings).connect().await;
-    let mut writer = waiting.expect("a store that waits for replicas").writer().await.expect("a writer");
-    writer.flush(&meta(7, 5)).await.expect("a flush");
-    writer.invalidate_unseen(&[Invalidation { key: key(1), commits: Vec::new() }]).await.expect("an invalidation");
-    let applied = Applied { order: 6, checkpoint: Default::default(), source_time: Timestamp::UNKNOWN };
-    let held = Expected { generation: Generation(7), term: 1, applied_order: 5 };
-    let error = writer.commit(&held, &applied).await.expect_err("there is no replica");
-    assert!(error.to_string().contains("`wait_replicas` asks for"), "{}", error.chain());
-
     let store = RedisStore::connect(&url).await.expect("a store");
     let mut writer = store.writer().await.expect("a writer");
     writer.flush(&meta(7, 5)).await.expect("a flush");
@@ -86,7 +93,73 @@ async fn the_rights_that_are_asked_for_suffice() {
     };
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     store.bus().subscribe().await.expect("a reader of the bus");
-    store.clear().await.expect("a clear");
+    assert!(store.peek(&key(1)).await.expect("a reading").entry.is_some());
+    store.discard_cache("users").await.expect("a clear");
+
+    let settings = RedisSettings::default().with_wait_replicas(1).with_wait_timeout(Duration::from_millis(1));
+    let store = RedisStore::builder(&url).settings(settings).connect().await.expect("a store");
+    let mut writer = store.writer().await.expect("a writer");
+    writer.invalidate(&[key(1)]).await.expect("an invalidation");
+    let held = Expected { applied_order: 6, ..held };
+    let error = writer.commit(&held, &applied).await.expect_err("there is no replica");
+    assert!(error.to_string().contains("`wait_replicas`"), "it may ask how many there are: {}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_a_cluster_asks_for_suffice() {
+    let cluster = Cluster::start().await;
+    let set_user = async |rights: &str| {
+        for node in &cluster.nodes {
+            let reply = node.command(&format!("ACL SETUSER ada on >lovelace {rights}")).await.expect("a reply");
+            assert_eq!(reply, "+OK\r\n");
+        }
+    };
+    let of_a_server = rights(CRATE, "+@read");
+    set_user(&of_a_server.join(" ")).await;
+    let url = format!("{}?namespace=t", cluster.url().replace("://", "://ada:lovelace@"));
+    let error = refused(&url).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
+    let text = error.to_string();
+    let named = rights(&text, "+@read");
+    let more: Vec<&str> = named.iter().copied().filter(|right| !of_a_server.contains(right)).collect();
+    assert_eq!(more, rights(GUIDE, "+cluster|slots"));
+    set_user(&in_redis_6_2(&named)).await;
+    let store = RedisStore::connect(&url).await.expect("a store");
+    let mut writer = store.writer().await.expect("a writer");
+    writer.flush(&meta(7, 1)).await.expect("a flush");
+    let moved = testing::meta_key("t", 0);
+    let (slot, from) = (cluster.slot_of(&moved).await, cluster.owner_of(&moved).await);
+    let to = (0..3).find(|node| *node != from).expect("another primary");
+    cluster.begin_move(slot, from, to).await;
+    cluster.move_keys(slot, from, to, 100).await;
+    let held = Expected { generation: Generation(7), term: 1, applied_order: 1 };
+    writer.raise_high_watermark(&held, 2).await.expect("the meta is written where it is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_that_sentinels_ask_for_suffice() {
+    let group = SentinelGroup::start(0, &[], &["user ada on >lovelace"]).await;
+    let url = format!("{}?namespace=t&sentinel_user=ada&sentinel_password=lovelace", group.url());
+    let error = refused(&url).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{}", error.chain());
+    let text = error.to_string();
+    assert!(text.contains("`sentinel_user`"), "{text}");
+    let named = rights(&text, "+sentinel|master");
+    assert_eq!(named, rights(GUIDE, "+sentinel|master"));
+    for sentinel in &group.sentinels {
+        let set = format!("ACL SETUSER ada {}", named.join(" "));
+        assert_eq!(sentinel.command(&set).await.expect("a reply"), "+OK\r\n");
+    }
+    let _store = RedisStore::connect(&url).await.expect("a store");
+    wait::until_async("every Sentinel is followed", Duration::from_secs(20), async || {
+        let mut followed = true;
+        for sentinel in &group.sentinels {
+            let clients = sentinel.command("CLIENT LIST").await.unwrap_or_default();
+            followed &= clients.lines().any(|line| line.contains(" sub=1 ") && line.contains(" user=ada "));
+        }
+        followed
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ local from, origin, position, note = texts_of(meta, rows)
 -- The old position may be long; it is replaced without being read.
 local origin_text = redis.call('GETRANGE', KEYS[1], from, from + origin - 1)
 local names = redis.call('GETRANGE', KEYS[1], from + origin + position + note, -1)
+write_though_full(KEYS[1])
 redis.call('SET', KEYS[1], string.sub(meta, 1, 32) .. hi .. ARGV[5] .. source_time
   .. struct.pack('>I4I4I4', origin, #ARGV[7], #ARGV[8]) .. string.sub(meta, 69, 72) .. next_beat(meta)
   .. string.sub(meta, 77, 80) .. rows .. origin_text .. ARGV[7] .. ARGV[8] .. names)

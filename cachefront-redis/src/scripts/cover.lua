@@ -17,6 +17,7 @@ for index = 1, #fresh do
 end
 local from, origin, position, note = texts_of(meta, rows)
 local texts = redis.call('GETRANGE', KEYS[1], from, from + origin + position + note - 1)
+write_though_full(KEYS[1])
 redis.call('SET', KEYS[1], string.sub(meta, 1, 8) .. ARGV[4] .. string.sub(meta, 25, 68) .. struct.pack('>I4', #fresh) .. next_beat(meta)
   .. string.sub(meta, 77, 80) .. table.concat(covered) .. texts .. ARGV[7])
 return 0

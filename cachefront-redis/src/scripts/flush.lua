@@ -5,5 +5,6 @@ local meta = read_meta(KEYS[1])
 if meta and struct.unpack('>I8', ARGV[1], 25) <= struct.unpack('>I8', meta, 25) then
   return 3
 end
+write_though_full(KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1])
 return 0

@@ -3,6 +3,7 @@
 -- KEYS: meta. ARGV: rows, each a mapping id and a generation (16 bytes each).
 local meta, rows = read_meta(KEYS[1])
 if meta then
+  write_though_full(KEYS[1])
   -- Of two rows with one mapping the first one counts.
   for index = #ARGV, 1, -1 do
     local row = find_row(rows, string.sub(ARGV[index], 1, 16), 0)

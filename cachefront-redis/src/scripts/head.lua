@@ -6,5 +6,6 @@ if last[1] then
 end
 local time = redis.call('TIME')
 local sequence = time[1] * 1000000 + time[2]
+write_though_full(KEYS[1])
 redis.call('XADD', KEYS[1], string.format('%.0f-0', sequence), 's', '')
 return sequence

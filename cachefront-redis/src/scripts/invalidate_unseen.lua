@@ -12,6 +12,7 @@ local function survives(key, head, commits)
   return length > 0 and has_seen(call('GETRANGE', key, 96, 95 + length), commits)
 end
 
+write_though_full(KEYS[1])
 for index = 2, #KEYS do
   local key = KEYS[index]
   local head = call('GETRANGE', key, 0, 95)

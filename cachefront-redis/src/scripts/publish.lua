@@ -14,5 +14,6 @@ else
   local time = redis.call('TIME')
   sequence = time[1] * 1000000 + time[2]
 end
+write_though_full(KEYS[1])
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], string.format('%.0f-0', sequence), 'm', ARGV[2])
 return sequence

@@ -6,6 +6,7 @@ local difference = compare(meta, ARGV[1], ARGV[2], ARGV[3])
 if difference ~= 0 then
   return difference
 end
+write_though_full(KEYS[1])
 if struct.unpack('>I8', ARGV[4]) > struct.unpack('>I8', meta, 33) then
   redis.call('SETRANGE', KEYS[1], 32, ARGV[4])
 end

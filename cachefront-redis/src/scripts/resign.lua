@@ -3,6 +3,7 @@
 -- Returns 0: done. Others: see `compare`.
 local difference = compare(read_meta(KEYS[1]), ARGV[1], ARGV[2], ARGV[3])
 if difference == 0 then
+  write_though_full(KEYS[1])
   redis.call('SETRANGE', KEYS[1], 76, '\1')
 end
 return difference

@@ -22,6 +22,7 @@ end
 local suspended = string.char(math.max(string.byte(meta, 4), string.byte(state, 4)))
 local from, origin, position, note = texts_of(meta, rows)
 local names = redis.call('GETRANGE', KEYS[1], from + origin + position + note, -1)
+write_though_full(KEYS[1])
 redis.call('SET', KEYS[1], string.sub(meta, 1, 3) .. suspended .. string.sub(meta, 5, 24) .. ARGV[2] .. hi .. string.sub(state, 41, 68)
   .. string.sub(meta, 69, 72) .. next_beat(meta) .. string.rep('\0', 4) .. rows .. string.sub(state, 81) .. names)
 return 0

@@ -298,8 +298,7 @@ async fn a_shutdown_ends_after_its_time() {
     drop(tokio::spawn(async move { reader.get(&1).await }));
     database.0.reading.notified().await;
     let shutdown = tokio::spawn(async move { cache.shutdown().await });
-    // The load, its reader, and the shutdown.
-    clock.sleeping(3).await;
+    clock.sleeping(2).await;
     clock.advance(CacheSettings::default().drain_max);
     assert_eq!(shutdown.await.expect("no panic").expect_err("a load runs").kind(), ErrorKind::Timeout);
 }

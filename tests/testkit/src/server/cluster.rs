@@ -173,6 +173,29 @@ impl Cluster {
         .await
     }
 
+    /// Makes a replica a primary without slots, and returns its index.
+    ///
+    /// # Panics
+    /// If a node refuses, or if it takes too long.
+    pub async fn empty_node(&self) -> usize {
+        let node = self.replica_of(0).await;
+        self.ok(node, "CLUSTER RESET").await;
+        self.ok(0, &format!("CLUSTER MEET 127.0.0.1 {}", self.nodes[node].port())).await;
+        wait::until_async("the node is part of the cluster", FORMED, async || {
+            let reply = self.nodes[node].command("CLUSTER NODES").await.unwrap_or_default();
+            let knows_all = self.ids.iter().all(|id| reply.contains(id.as_str())) && !reply.contains("handshake");
+            let info = self.nodes[node].command("CLUSTER INFO").await.unwrap_or_default();
+            let mut known = knows_all && info.contains("cluster_state:ok");
+            for other in &self.nodes {
+                let reply = other.command("CLUSTER NODES").await.unwrap_or_default();
+                known &= parse(&reply).iter().any(|line| line.id == self.ids[node] && line.flags.contains("master"));
+            }
+            known
+        })
+        .await;
+        node
+    }
+
     /// Begins to move a slot: from now on, keys that the old node does not have are asked for at the new one.
     ///
     /// # Panics

@@ -22,6 +22,7 @@ const DUMP: &str = "dump.rdb";
 /// How a private Redis is started.
 #[derive(Debug)]
 pub struct RedisSpec {
+    program: PathBuf,
     port: u16,
     extra: Vec<String>,
 }
@@ -32,7 +33,7 @@ impl Spec for RedisSpec {
     const STOP: Duration = Duration::from_secs(20);
 
     fn command(&self, dir: &Path) -> Command {
-        let mut command = Command::new(stack::redis_server());
+        let mut command = Command::new(&self.program);
         command.args(arguments(dir, self.port)).args(&self.extra);
         command
     }
@@ -69,8 +70,21 @@ impl Redis {
     /// # Panics
     /// If it does not serve in time; the message holds its log.
     pub async fn start_with(extra: &[&str]) -> Self {
+        Self::start_of(stack::redis_server(), extra).await
+    }
+
+    /// Starts an empty Valkey.
+    ///
+    /// # Panics
+    /// If it does not serve in time; the message holds its log.
+    pub async fn start_valkey() -> Self {
+        Self::start_of(stack::valkey_server(), &[]).await
+    }
+
+    async fn start_of(program: PathBuf, extra: &[&str]) -> Self {
         let in_cluster = extra.contains(&"--cluster-enabled");
         Self::launch(|_| RedisSpec {
+            program: program.clone(),
             port: if in_cluster { port::free_with(BUS_PORT_OFFSET) } else { port::free() },
             extra: extra.iter().map(|argument| (*argument).to_owned()).collect(),
         })
@@ -108,6 +122,15 @@ impl Redis {
         let kept = self.dir.path().join(unique::name("saved"));
         fs::rename(self.dir.path().join(DUMP), &kept).expect("the saved data can be renamed");
         kept
+    }
+
+    /// Makes the server full: it refuses every command that may need memory, and by default evicts nothing.
+    ///
+    /// # Panics
+    /// If it refuses the setting.
+    pub async fn fill_up(&self) {
+        let reply = self.command("CONFIG SET maxmemory 1").await.expect("a reply");
+        assert!(reply.starts_with("+OK"), "{reply}");
     }
 
     /// Sends one inline command on a connection of its own and returns the first part of the raw reply.
