@@ -153,7 +153,7 @@ async fn a_table_that_is_renamed_away_and_created_again_is_flushed() {
     applies(&shop, &token).await;
     // The record of a definition may be read after the marker behind it.
     wait::until_async("no former row is served", Duration::from_secs(20), async || {
-        cache.get(&7).at_least(&token).await.expect("a read") == None
+        cache.get(&7).at_least(&token).await.expect("a read").is_none()
     })
     .await;
     cdc.shutdown().await;
