@@ -10,7 +10,7 @@
 //! | `cachefront_refreshes_total` | counter | `cache` | loads in the background of values whose time to live ends |
 //! | `cachefront_loads_total` | counter | `cache`, `outcome` | loads from the database: a `value`, a row that is `absent`, a value that is `unchanged` since it was cached, `failed` |
 //! | `cachefront_load_seconds` | histogram | `cache` | how long a load took |
-//! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store: `stored`, or refused: `lease_broken` by an invalidation, `generation_changed` by a flush, `no_meta`, read from `other_server`, `behind_fence` or with `no_fence`, not converted by its `codec`, `too_large`, or too many or empty `tags` |
+//! | `cachefront_fills_total` | counter | `cache`, `outcome` | fills of the shared store: `stored`, or refused: `lease_broken` by an invalidation, `generation_changed` by a flush, `no_meta`, read from `other_server`, `behind_fence` or with `no_fence`, not converted by its `codec`, `too_large`, without a time to live because its `policy` panicked, or too many or empty `tags` |
 //! | `cachefront_store_errors_total` | counter | `cache`, `operation` | failed store operations, by the same words as `cachefront_store_seconds`; reads used the database |
 //! | `cachefront_local_resets_total` | counter | `cache`, `reason` | times the process-local tier was cleared because messages may have been lost: the `connection` broke, a number is missing (`gap`), another `publisher` writes, `silence`, the cache is `not_covered`, the bus is `closed` |
 //! | `cachefront_local_on` | gauge | `cache` | 1 while the process-local tier serves |
