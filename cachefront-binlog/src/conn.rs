@@ -164,7 +164,9 @@ impl Server {
                 "the server's certificate is not checked, so an attacker on the network can read and change everything";
             options.push(("verify_ca=false", why));
         }
-        if self.opts.iter().any(|opts| opts.enable_cleartext_plugin() && opts.ssl_opts().is_none()) {
+        let in_clear =
+            |opts: &Opts| opts.enable_cleartext_plugin() && opts.ssl_opts().is_none() && opts.socket().is_none();
+        if self.opts.iter().any(in_clear) {
             let why = "there is no TLS, so an attacker on the network can ask for the password and get it in clear";
             options.push(("enable_cleartext_plugin=true", why));
         }
@@ -447,7 +449,8 @@ mod tests {
             let server = server(&format!("mysql://repl@db-1,db-2/{options}")).expect("a server");
             server.unprotected().into_iter().map(|(option, _)| option).collect::<Vec<_>>()
         };
-        for options in ["", "?require_ssl=true", "?require_ssl=true&enable_cleartext_plugin=true"] {
+        let socket = "?socket=/run/mysqld.sock&enable_cleartext_plugin=true";
+        for options in ["", "?require_ssl=true", "?require_ssl=true&enable_cleartext_plugin=true", socket] {
             assert!(named(options).is_empty(), "{options}");
         }
         assert_eq!(named("?require_ssl=true&verify_ca=false"), ["verify_ca=false"]);

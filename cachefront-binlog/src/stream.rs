@@ -152,7 +152,7 @@ impl Stream {
         if packet.first() == Some(&0) {
             packet.advance(1);
             let event = self.reader.read(packet)?;
-            if !matches!(event.header.kind, kind::ROTATE | kind::FORMAT_DESCRIPTION | mariadb::kind::GTID_LIST)
+            if !precedes_transactions(event.header.kind)
                 && let Some(deadline) = self.after_search.take()
             {
                 self.deadline = deadline;
@@ -221,6 +221,12 @@ fn unresponsive(server: &Server, deadline: Duration) -> Error {
         server.address()
     );
     Error::new(ErrorKind::Timeout, text)
+}
+
+/// Returns true for events that MariaDB sends before it searches for the position.
+fn precedes_transactions(event: u8) -> bool {
+    use mariadb::kind::{BINLOG_CHECKPOINT, GTID_LIST, START_ENCRYPTION};
+    matches!(event, kind::ROTATE | kind::FORMAT_DESCRIPTION | GTID_LIST | BINLOG_CHECKPOINT | START_ENCRYPTION)
 }
 
 #[cfg(test)]

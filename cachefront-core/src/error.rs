@@ -69,7 +69,7 @@ pub enum ErrorKind {
     /// The database's value is known not to satisfy the read: a replica lags behind the token, or cannot prove a bound on
     /// staleness. Retry later, or load from the server that commits.
     Unproven,
-    /// Too many loads are waiting for the database. Shed load, or raise the limit.
+    /// Too many loads are waiting for the database, or the store is full. Shed load, or raise the limit.
     Overloaded,
     /// The component was shut down.
     Closed,

@@ -173,7 +173,7 @@ pub struct CacheSettings {
     /// The first pause before a new subscription to the bus; it doubles up to `bus_retry_max`. The first cache of a process on a
     /// store decides, because all share one subscription. Default: 20 ms.
     pub bus_retry_min: Duration,
-    /// The maximum of this pause. Default: 1 s.
+    /// The maximum of this pause, and the time after which another cache follows the bus if the runtime that did has ended. Default: 1 s.
     pub bus_retry_max: Duration,
     /// Maximum number of keys that [`invalidate_many`](crate::Cache::invalidate_many) removes by one command and announces in
     /// one message. Default: 1,000, so that a long list delays no reader.
@@ -188,7 +188,8 @@ pub struct CacheSettings {
     /// addition for each. Default: `false`; the metric `cachefront_reads_total` counts them in any case.
     pub count_local_hits: bool,
     /// Period of the coarse clock of the process-local tier: the accuracy of its times to live, and how often the watermark is
-    /// compared with `freshness_objective` while no message comes. Default: 10 ms.
+    /// compared with `freshness_objective`, and the silence of the bus with `bus_silence_max`, while no message comes. The shortest of a
+    /// process counts for all. Default: 10 ms.
     pub tick: Duration,
 }
 

@@ -107,7 +107,9 @@ impl Assembler {
             }
             let partition = TopicPartition { topic: topic.into(), number };
             let known = bounds(topic, number).map(|(_, bounds)| bounds);
-            if let Some(why) = lost(&partition, point.next, known) {
+            // The last record that was read may be behind the one to resume at.
+            let read = point.seen.map_or(point.next, |(offset, _)| point.next.max(offset + 1));
+            if let Some(why) = lost(&partition, point.next, known).or_else(|| lost(&partition, read, known)) {
                 return Err(gap(why));
             }
         }

@@ -31,7 +31,7 @@ pub struct KafkaSettings {
     /// Interval of metadata refreshes, which find new, deleted and truncated topics. Default: 1 s.
     pub discovery_interval: Duration,
     /// Maximum number of bytes fetched and not yet decoded; fetching pauses above it, so memory stays bounded however far
-    /// the source is behind. About as many bytes again are decoded and wait. Rounded down to whole KiB (librdkafka's
+    /// the source is behind. At most twice as many are decoded and wait, and two more records. Rounded down to whole KiB (librdkafka's
     /// `queued.max.messages.kbytes`). Default: 16 MiB.
     pub fetch_bytes_max: usize,
     /// Maximum number of decoded events that wait for the invalidator; decoding pauses above it, and earlier if they have

@@ -108,7 +108,8 @@ impl Reader {
             last: 0,
             chunk: Chunk::new(),
             chunk_bytes: 0,
-            chunk_bytes_max: settings.fetch_bytes_max / waiting,
+            chunk_bytes_max: (settings.fetch_bytes_max / waiting).max(1),
+            waiting,
             chunks: sender,
             stop: Arc::clone(&stop),
         };
@@ -183,6 +184,8 @@ struct Worker {
     chunk_bytes: usize,
     /// A chunk of this size is sent, however few events it has: few large rows must not fill the memory.
     chunk_bytes_max: usize,
+    /// The number of places for chunks that wait.
+    waiting: usize,
     chunks: mpsc::Sender<Result<Chunk>>,
     stop: Arc<AtomicBool>,
 }
@@ -267,7 +270,12 @@ impl Worker {
         if self.chunk.is_empty() {
             return true;
         }
-        self.chunk_bytes = 0;
+        // A larger chunk, of one large record, takes the places of several: empty ones come before it.
+        for _ in 1..places(std::mem::take(&mut self.chunk_bytes), self.chunk_bytes_max, self.waiting) {
+            if self.chunks.blocking_send(Ok(Chunk::new())).is_err() {
+                return false;
+            }
+        }
         let chunk = std::mem::replace(&mut self.chunk, Chunk::with_capacity(CHUNK_EVENTS));
         self.chunks.blocking_send(Ok(chunk)).is_ok()
     }
@@ -334,4 +342,23 @@ fn decode(
     let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
     let event = decoder.decode(&Record { topic, partition: number, offset, key, value }).map_err(Into::into);
     Ok(Fetched { at: (*last, offset), time: message.timestamp().to_millis().unwrap_or(-1), bytes, event })
+}
+
+/// Returns how many places a chunk of this size takes.
+fn places(bytes: usize, bytes_max: usize, waiting: usize) -> usize {
+    (bytes / bytes_max).clamp(1, waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_record_takes_the_places_of_its_size() {
+        assert_eq!(places(0, 512, 32), 1);
+        assert_eq!(places(600, 512, 32), 1);
+        assert_eq!(places(16 * 512, 512, 32), 16);
+        assert_eq!(places(usize::MAX, 1, 32), 32);
+        assert_eq!(places(9, 1, 1), 1);
+    }
 }

@@ -117,7 +117,8 @@ impl fmt::Display for Stuck {
             Missing::Counts => write!(
                 f,
                 "the counts of transaction {gtid} may leave out events: the connector was restarted within it, and counts \
-                 from 1 again before Debezium {}: upgrade the connector",
+                 from 1 again before Debezium {}: upgrade the connector, or let its records tell their version (flattened \
+                 rows: add source.version to add.fields; a marker table tells it on an idle server)",
                 ConnectorVersion::KEEPS_COUNTS
             ),
         }
@@ -197,10 +198,12 @@ impl Tracker {
     }
 
     /// Records an END; `counts` has the tables of interest only.
-    pub(crate) fn end(&mut self, gtid: &Gtid, counts: Vec<(TableName, u64)>, at: PartitionOffset) {
+    pub(crate) fn end(&mut self, gtid: &Gtid, mut counts: Vec<(TableName, u64)>, at: PartitionOffset) {
         if self.is_past(gtid) {
             return;
         }
+        // A connector that was restarted may list the tables in another order.
+        counts.sort_unstable_by(|(one, _), (other, _)| one.as_str().cmp(other.as_str()));
         let open = self.open_begun(gtid, at);
         open.is_contradicted |= open.counts.as_ref().is_some_and(|known| *known != counts);
         open.counts = Some(counts);

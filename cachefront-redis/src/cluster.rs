@@ -271,8 +271,9 @@ impl Shared {
             let complete = view.is_complete();
             tracing::info!(epoch = state.epoch, complete, topology = ?view.topology.nodes, "read the topology of the cluster again");
             self.server.send_replace(view.server);
-            state.view = Arc::new(view);
         }
+        // Also with the same connections: the reasons why there are none may be newer.
+        state.view = Arc::new(view);
     }
 
     /// Returns true if the task that reads the topology is done: every place has a connection, and nothing failed since.

@@ -9,7 +9,8 @@
 //! | connection refused, reset, closed | `Unavailable` | reconnect |
 //! | no reply in time | `Timeout` | reconnect |
 //! | `READONLY`, `role:slave` | `Unavailable` | reconnect: a failover moves the primary |
-//! | `LOADING`, `MISCONF`, `NOREPLICAS`, `OOM` | `Unavailable` | the server's operator |
+//! | `LOADING`, `MISCONF`, `NOREPLICAS` | `Unavailable` | the server's operator |
+//! | `OOM` | `Overloaded`: it serves what it has | the server's operator |
 //! | `MOVED`, `ASK`, `TRYAGAIN`, `CLUSTERDOWN` | `Unavailable` | read the topology again |
 //! | `NOPERM`, `NOAUTH`, `WRONGPASS` | `Config` | correct user, password or rights |
 //! | untrusted certificate | `Config` | name the CA in `tls_ca_file` |
@@ -254,8 +255,9 @@ fn describe_code(code: &str) -> Description {
     match code {
         "NOAUTH" | "WRONGPASS" => LOGIN_REFUSED,
         READ_ONLY => Other(ErrorKind::Unavailable, IS_A_REPLICA),
+        // No outage: hits go on, so it must not open the circuit breaker.
         "OOM" => Other(
-            ErrorKind::Unavailable,
+            ErrorKind::Overloaded,
             "is full: raise `maxmemory`, or set `maxmemory-policy volatile-ttl`, which evicts entries",
         ),
         "MISCONF" => Other(ErrorKind::Unavailable, "cannot save its data and refuses writes"),

@@ -9,7 +9,7 @@ use cachefront_core::store::{
     Applied, Cover, Expected, Fill, FillReply, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest,
     RowImageValue, Store, StoreState, Token,
 };
-use cachefront_core::{ErrorKind, Gtid, Timestamp};
+use cachefront_core::{Cache, ErrorKind, Gtid, Tier, Timestamp, loader_fn};
 use cachefront_redis::RedisStore;
 use cachefront_testkit::server::{Cluster, redis::Redis};
 use cachefront_testkit::unique;
@@ -70,7 +70,7 @@ async fn is_invalidated_when_full(store: &RedisStore, fill_up: impl AsyncFn()) {
     leases(store, 1, true).await.expect("a lease on a value");
     fill_up().await;
     let error = leases(store, 9, false).await.expect_err("a full server takes no value");
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Overloaded, "no outage: hits go on");
     assert!(error.to_string().contains("`maxmemory-policy volatile-ttl`"), "{error}");
 
     // Another invalidator takes over.
@@ -147,4 +147,22 @@ async fn a_full_cluster_refuses_fills_and_no_invalidation() {
         }
     };
     is_invalidated_when_full(&store(&cluster.url()).await, fill_up).await;
+}
+
+/// A lease that is refused is no sign that the server is away: five of them would keep readers from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_serves_hits_to_a_cache_that_also_misses() {
+    let redis = Redis::start().await;
+    let cache: Cache<u64, u64> = Cache::builder("row")
+        .shared(store(&redis.url()).await)
+        .mode(InvalidationMode::Ttl)
+        .loader(loader_fn(|id: u64| async move { Ok::<_, std::io::Error>(Some(id)) }))
+        .build()
+        .expect("a cache");
+    assert_eq!(cache.get(&1).await.expect("a value"), Some(1));
+    redis.fill_up().await;
+    let cold: Vec<u64> = (10..30).collect();
+    assert_eq!(cache.get_many(&cold).await.expect("values")[3], Some(13));
+    let hit = cache.get(&1).detailed().await.expect("a value");
+    assert_eq!((hit.value, hit.tier), (Some(1), Tier::Shared));
 }

@@ -33,9 +33,9 @@ async fn the_admin_exports_everything_but_secrets() {
                 .expect("events")
                 .iter()
                 .any(|event| event["what"]["change"]["op"] == "insert");
-            let judged = file["verdicts"].as_array().is_some_and(|all| !all.is_empty());
-            (wrote && judged && file["charts"]["samples"].as_array().is_some_and(|all| !all.is_empty()))
-                .then_some((answer.text, file))
+            let has = |list: &Value| list.as_array().is_some_and(|all| !all.is_empty());
+            let all = has(&file["writes"]) && has(&file["verdicts"]) && has(&file["charts"]["samples"]);
+            (wrote && all).then_some((answer.text, file))
         })
         .await;
     assert_eq!((&file["schema"], &file["schema_version"]), (&json!("cachefront-simulator-export"), &json!(1)));

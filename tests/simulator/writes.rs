@@ -77,8 +77,11 @@ async fn a_read_of_the_older_row_is_not_the_first_one_after_the_write() {
             .await;
     let api = &world.api;
     let id = api.add("Ada", "ada@example.org").await;
+    let other = api.add("Bob", "bob@example.org").await;
     whole_write(&world, id).await;
     api.put("/faults", &json!({ "replica_lag_ms": LAG_MS as u64 })).await.expect(200);
+    // A load waits until the replica follows the log: it lags with what is committed from then on.
+    assert_eq!(api.name_of(other).await, "Bob");
     world.other.execute(&format!("UPDATE users SET name = 'Late' WHERE id = {id}")).await;
     let first_read = async || newest(api).await.and_then(|write| hop(&write, "first_read")["to_ms"].as_f64());
     let mut older = 0;

@@ -30,8 +30,7 @@ const ER_SPECIFIC_ACCESS_DENIED: u16 = 1227;
 pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, checks: &mut Checks) -> Result<()> {
     let Checks { account, variables, findings, .. } = checks;
     let is_mariadb = variables.is_mariadb();
-    // MariaDB compares the names of its filters exactly, whatever `lower_case_table_names` is.
-    let folds = !is_mariadb && variables.casing() == Some(Casing::Folded);
+    let folds = variables.casing() == Some(Casing::Folded);
     // The old statements are gone in 8.4; the new ones are unknown before 8.0.22 and 8.2.
     let old = is_mariadb || variables.version() < (8, 2);
     let grants = grants(queries).await?;
@@ -72,7 +71,7 @@ pub(crate) async fn check(queries: &mut Queries<'_>, filter: &TableFilter, check
                 let text = |index| {
                     row.get_opt::<Option<String>, _>(index).and_then(|text| text.ok().flatten()).unwrap_or_default()
                 };
-                findings.extend(filters(&text(2), &text(3), filter, folds));
+                findings.extend(filters(&text(2), &text(3), filter, (folds, is_mariadb)));
             }
         }
         // The gate reads the end of the log there.
@@ -113,14 +112,17 @@ fn is_replica(grant: &str) -> bool {
 /// A filter applies to the current database of a statement, so even one that spares all mapped
 /// tables may leave out DDL.
 ///
-/// `folds` is true for a server that compares these names without regard to case.
-fn filters(only: &str, ignored: &str, filter: &TableFilter, folds: bool) -> Vec<Finding> {
+/// `folds` is true for a server whose names of databases have no case. MariaDB compares its own name of the database, which is in lower
+/// case then, exactly with those of the lists.
+fn filters(only: &str, ignored: &str, filter: &TableFilter, (folds, is_mariadb): (bool, bool)) -> Vec<Finding> {
     if only.is_empty() && ignored.is_empty() {
         return Vec::new();
     }
-    let same = |name: &str, database: &str| match folds {
-        true => name.chars().map(fold_char).eq(database.chars().map(fold_char)),
-        false => name == database,
+    let fold = |name: &str| name.chars().map(fold_char).collect::<String>();
+    let same = |name: &str, database: &str| match (folds, is_mariadb) {
+        (true, true) => name == fold(database),
+        (true, false) => fold(name) == fold(database),
+        (false, _) => name == database,
     };
     let listed = |list: &str, database: &str| list.split(',').any(|name| same(name.trim(), database));
     let mut findings: Vec<Finding> = filter
@@ -157,16 +159,25 @@ mod tests {
     fn a_mapped_table_that_the_log_omits_is_refused() {
         let mut filter = TableFilter::new();
         filter.add("shop.users".into(), &Columns::All);
-        assert!(filters("", "", &filter, false).is_empty());
+        assert!(filters("", "", &filter, (false, false)).is_empty());
         for (only, ignored, folds) in
             [("crm", "", false), ("", "crm,shop", false), ("Shop", "", false), ("", "SHOP", true)]
         {
-            let found = filters(only, ignored, &filter, folds);
+            let found = filters(only, ignored, &filter, (folds, false));
             assert!(found.iter().all(|finding| finding.refuse), "{only} {ignored}");
         }
         for (only, ignored, folds) in [("shop", "", false), ("", "SHOP", false), ("crm, Shop", "", true)] {
-            let found = filters(only, ignored, &filter, folds);
+            let found = filters(only, ignored, &filter, (folds, false));
             assert!(found.len() == 1 && !found[0].refuse, "{only} {ignored}");
+        }
+        // MariaDB with lower_case_table_names=1, and a mapping in another case.
+        let mut upper = TableFilter::new();
+        upper.add("Shop.users".into(), &Columns::All);
+        for (only, ignored, refuse) in
+            [("shop", "", false), ("Shop", "", true), ("", "shop", true), ("", "SHOP", false)]
+        {
+            let found = filters(only, ignored, &upper, (true, true));
+            assert!(found.iter().all(|finding| finding.refuse == refuse), "{only} {ignored}");
         }
     }
 }

@@ -266,7 +266,7 @@ impl<K: Hash + Eq, V> Drop for Leader<K, V> {
 }
 
 /// Returns the runtime of the task that calls this.
-fn current_runtime() -> Option<Id> {
+pub(crate) fn current_runtime() -> Option<Id> {
     Handle::try_current().ok().map(|runtime| runtime.id())
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Inner<K, V> {
     pub(super) tags_noted: AtomicBool,
     /// The loads that run apart from their readers.
     pub(super) tasks: Arc<Tasks>,
-    /// Ticks the coarse clock. It ends with the last handle.
+    /// Keeps the bus followed, and ticks the coarse clock if no thread does. It ends with the last handle.
     pub(super) ticker: Option<JoinHandle<()>>,
 }
 

@@ -3,7 +3,9 @@
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cache::flight::Leader;
+use tokio::runtime::Id;
+
+use crate::cache::flight::{Leader, current_runtime};
 use crate::cache::plan::LoadPlan;
 
 /// A load that was not begun.
@@ -14,7 +16,8 @@ pub(super) struct PendingLoad<K: Hash + Eq, V> {
 
 /// The loads that wait for others. A trait, so that a cache's type does not require that its key is hashed.
 pub(super) trait Merge<K, V>: Send + Sync {
-    /// Adds loads. Returns true if they are the first ones.
+    /// Adds loads. Returns true if they need a timer: they are the first ones, or the last timer is in another runtime, which may not be
+    /// driven.
     fn add(&self, loads: Vec<PendingLoad<K, V>>) -> bool
     where
         K: Hash + Eq;
@@ -29,11 +32,13 @@ pub(super) trait Merge<K, V>: Send + Sync {
 /// The loads that wait.
 pub(super) struct Merger<K: Hash + Eq, V> {
     waiting: Mutex<Vec<PendingLoad<K, V>>>,
+    /// The runtime of the last timer.
+    timer: Mutex<Option<Id>>,
 }
 
 impl<K: Hash + Eq, V> Merger<K, V> {
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default() }
+        Self { waiting: Mutex::default(), timer: Mutex::default() }
     }
 
     /// No code panics while it holds the lock.
@@ -45,9 +50,11 @@ impl<K: Hash + Eq, V> Merger<K, V> {
 impl<K: Hash + Eq + Send + Sync, V: Send + Sync> Merge<K, V> for Merger<K, V> {
     fn add(&self, loads: Vec<PendingLoad<K, V>>) -> bool {
         let mut waiting = self.lock();
-        let first = waiting.is_empty();
+        let here = current_runtime();
+        let last = std::mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), here);
+        let needs_timer = waiting.is_empty() || last != here;
         waiting.extend(loads);
-        first
+        needs_timer
     }
 
     fn take(&self, max: usize, full: bool) -> Vec<PendingLoad<K, V>> {

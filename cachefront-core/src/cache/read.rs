@@ -285,9 +285,9 @@ where
             return flight.wait().await;
         }
         let settings = &self.settings;
-        // A permit, the wait for another process, and another permit with the load.
+        // The permit of a batch, one of the key alone, the wait for another process, and another permit with the load.
         let of_others = settings.load_linger + settings.lease_wait + settings.lease_push_max;
-        let longest = of_others + 2 * settings.load_timeout;
+        let longest = of_others + 3 * settings.load_timeout;
         tokio::select! {
             biased;
             outcome = flight.wait() => outcome,

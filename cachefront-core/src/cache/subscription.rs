@@ -255,6 +255,10 @@ impl Subscription {
         }
         let met = self.freshness.is_met(source_time, now);
         self.note_lag(!met);
+        // The mode may have changed meanwhile.
+        if !met && self.by_age.load(Ordering::SeqCst) {
+            self.note_lag(false);
+        }
         met || self.freshness.serves(filled_at, now)
     }
 

@@ -86,6 +86,8 @@ struct Members {
     all: Vec<Member>,
     /// True while there is a thread.
     running: bool,
+    /// True if a cache has joined since the thread last looked for caches: it does not wait then.
+    has_joined: bool,
 }
 
 /// A cache to tick.
@@ -109,6 +111,7 @@ impl Ticker {
             members.running = true;
         }
         members.all.push(Member { subscription: Arc::downgrade(subscription), period });
+        members.has_joined = true;
         self.joined.notify_one();
         true
     }
@@ -118,9 +121,9 @@ impl Ticker {
         let mut members = Vec::new();
         while self.living(&mut members) {
             let pause = members.drain(..).map(|(subscription, period)| tick(&subscription, period)).min();
-            let members = self.lock();
-            // A wake-up without a cause costs a tick that comes early.
-            drop(self.joined.wait_timeout(members, pause.unwrap_or_default()));
+            // A cache may have joined while the others were ticked.
+            let waits = |members: &mut Members| !members.has_joined;
+            drop(self.joined.wait_timeout_while(self.lock(), pause.unwrap_or_default(), waits));
         }
     }
 
@@ -128,6 +131,7 @@ impl Ticker {
     /// that joins later starts another one.
     fn living(&self, living: &mut Vec<(Arc<Subscription>, Duration)>) -> bool {
         let mut members = self.lock();
+        members.has_joined = false;
         members.all.retain(|member| member.subscription.strong_count() > 0);
         living.extend(members.all.iter().filter_map(|member| Some((member.subscription.upgrade()?, member.period))));
         members.running = !members.all.is_empty();
@@ -158,13 +162,42 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{Sleep, SystemClock};
     use crate::metrics::CacheMetrics;
     use crate::testing::WAIT_MAX;
 
+    /// A clock that does something once, when it is ticked.
+    struct Acting(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+    impl std::fmt::Debug for Acting {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Acting")
+        }
+    }
+
+    impl Clock for Acting {
+        fn now(&self) -> Timestamp {
+            SystemClock::new().now()
+        }
+
+        fn tick(&self) {
+            let act = self.0.lock().expect("unpoisoned").take();
+            if let Some(act) = act {
+                act();
+            }
+        }
+
+        fn sleep(&self, _: Duration) -> Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
+
     fn subscription() -> Arc<Subscription> {
+        ticking(Arc::new(SystemClock::new()))
+    }
+
+    fn ticking(clock: Arc<dyn Clock>) -> Arc<Subscription> {
         let settings = CacheSettings::default();
-        let clock = Arc::new(SystemClock::new());
         Arc::new(Subscription::new("users".into(), None, &settings, clock, CacheMetrics::new("users")))
     }
 
@@ -189,5 +222,19 @@ mod tests {
             drop(other);
             wait_for("the thread ends", || Arc::strong_count(&ticker) == 1);
         }
+    }
+
+    #[test]
+    fn a_cache_that_joins_during_a_tick_is_ticked() {
+        let (ticker, clock) = (Arc::<Ticker>::default(), Arc::new(SystemClock::new()));
+        let other = ticking(Arc::<SystemClock>::clone(&clock));
+        let join = {
+            let (ticker, other) = (Arc::clone(&ticker), Arc::clone(&other));
+            move || assert!(ticker.join(&other, Duration::from_millis(1)))
+        };
+        let one = ticking(Arc::new(Acting(Mutex::new(Some(Box::new(join))))));
+        let before = clock.coarse();
+        assert!(ticker.join(&one, Duration::from_secs(3_600)));
+        wait_for("it is ticked", || clock.coarse() > before);
     }
 }

@@ -28,7 +28,8 @@ pub(super) struct Suspect {
     pub(super) row: AnyValue,
     /// Contains every commit that the row may contain; `None` if it is not known, and in TTL mode.
     pub(super) head: Option<Position>,
-    /// True if the row is known to contain every commit that the entry's fill did: the entry is not the newer one of the two.
+    /// True if the row is known to contain every commit that the entry's fill did; of a loader without positions, if its server did just
+    /// after the row was read.
     pub(super) row_has_fill: bool,
 }
 

@@ -83,6 +83,20 @@ impl Drop for Begun<'_> {
     }
 }
 
+/// A finding that is being repaired. If the repair is not completed, because it failed or the inspector was paused meanwhile, the next
+/// review reports it again.
+struct Unfinished<'a>(&'a State, Option<&'a StoreKey>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.1
+            && let Some(held) = lock(&self.0.suspects).get_mut(key)
+        {
+            held.reported = false;
+        }
+    }
+}
+
 /// No code panics while it holds one of the locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -335,8 +349,10 @@ impl State {
             held.reported = true;
         }
         if self.settings.repair {
+            let mut unfinished = Unfinished(self, Some(&finding.key));
             match self.repair(&suspect.target).await {
                 Ok(()) => {
+                    unfinished.1 = None;
                     finding.repaired = true;
                     self.metrics.repaired(&finding.cache);
                     self.forget(suspect);
@@ -344,9 +360,6 @@ impl State {
                 Err(error) => {
                     tracing::warn!(key = %finding.key, error = %error.chain(), "the stale entry cannot be removed yet");
                     self.failed(error);
-                    if let Some(held) = lock(&self.suspects).get_mut(&finding.key) {
-                        held.reported = false;
-                    }
                 }
             }
         }

@@ -199,10 +199,7 @@ impl Worker {
     /// Those of the gate; and those of the store, which shows meanwhile that the holder is alive.
     async fn gate_opens(&mut self, session: &mut Session, position: &Position) -> Result<bool> {
         let (gate, turn) = (Arc::clone(&self.gate), self.gate_turn());
-        let opens = self.alive(session, gate.wait(position, turn)).await??;
-        // A turn may be shorter than a heartbeat.
-        self.keep_alive(session).await?;
-        Ok(opens)
+        self.alive(session, gate.wait(position, turn)).await?
     }
 
     /// How long one wait at the gate takes before a shutdown, and a change of the source's server, are noticed.

@@ -382,7 +382,11 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                done = &mut step => return Ok(done),
+                done = &mut step => {
+                    // Steps that are each shorter than a heartbeat may follow one another.
+                    self.keep_alive(session).await?;
+                    return Ok(done);
+                }
                 () = self.clock.sleep(self.settings.heartbeat) => {
                     if session.holds() {
                         self.refresh_beat(session).await?;

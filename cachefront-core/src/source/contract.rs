@@ -60,7 +60,7 @@ pub enum Lead {
 ///
 /// # Cancel safety
 /// [`next_batch`](ChangeSource::next_batch) is cancel safe: if its future is dropped, no change is lost. The others
-/// are not; after a dropped [`open`](ChangeSource::open), call it again.
+/// are not; if one is dropped, [`open`](ChangeSource::open) is called before the next read.
 ///
 /// # Errors
 /// `Gap` if changes after the position are gone; `Unavailable` or `Timeout` if the server is (call

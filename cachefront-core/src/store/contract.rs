@@ -38,8 +38,8 @@ use crate::store::state::{Applied, Expected, Invalidation, Reading, StoreState};
 /// a dropped [`fill`](Store::fill) may or may not have stored.
 ///
 /// # Errors
-/// `Unavailable` if the store refuses or cannot be reached, `Timeout` if the outcome is unknown, `Corrupt` if a reply
-/// cannot be understood. Readers treat them all as a miss that must not be stored.
+/// `Unavailable` if the store refuses or cannot be reached, `Overloaded` if it is full and serves what it has, `Timeout` if the
+/// outcome is unknown, `Corrupt` if a reply cannot be understood. Readers treat them all as a miss that must not be stored.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns the name that separates the keys of this service from those of others on the same server.

@@ -227,6 +227,16 @@ fn a_topic_that_is_mapped_no_more_is_no_loss() {
 }
 
 #[test]
+fn a_rewound_topic_that_ends_before_its_last_record_was_created_again() {
+    let mut resume = resumed().resume();
+    resume.set("t.app.users", 0, ResumePoint { next: 10, seen: Some((100, 1)) });
+    let found = partitions().map(|partition| (partition, Bounds { low: 0, high: 100 }));
+    let from = Checkpoint { position: upto(10), resume: resume.encode() };
+    let error = Assembler::new(scope(), &from, &found, InSnapshot::None).map(|_| ()).expect_err("records are gone");
+    assert!(error.to_string().contains("created again"), "{error}");
+}
+
+#[test]
 fn a_set_of_many_ranges_is_a_position() {
     // Every other number up to 400, and more text than a client may send.
     let origins = (0..400).map(|index| format!("3e11fa47-71ca-11e1-9e33-{index:012x}:1-5"));

@@ -206,6 +206,20 @@ fn the_oldest_transaction_without_a_begin_is_stuck() {
 }
 
 #[test]
+fn an_end_that_lists_its_tables_in_another_order_is_the_same() {
+    let mut tracker = tracker_of("3.6.1.Final");
+    let orders = || TableName::from("app.orders");
+    tracker.begin(&gtid(11), (9, 1));
+    tracker.end(&gtid(11), vec![(users(), 1), (orders(), 1)], (9, 2));
+    tracker.begin(&gtid(11), (9, 3));
+    tracker.end(&gtid(11), vec![(orders(), 1), (users(), 1)], (9, 4));
+    tracker.event(&gtid(11), &users(), order(1), (0, 5));
+    tracker.event(&gtid(11), &orders(), order(1), (1, 5));
+    tracker.advance();
+    assert_eq!(tracker.position(), &upto(11));
+}
+
+#[test]
 fn the_position_stays_bounded() {
     let mut tracker = Tracker::new(Position::new(), 4);
     for number in 1..100 {

@@ -97,3 +97,20 @@ fn a_load_whose_runtime_is_not_driven_is_waited_for_within_a_bound() {
     database.0.returning.add_permits(8);
     assert_eq!(second.block_on(async { cache.get(&7).await }).expect("another load"), Some(1));
 }
+
+/// The timer of loads that linger is in the runtime of the first of them.
+#[test]
+fn a_load_that_lingers_in_a_runtime_at_rest_delays_no_other() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (first, second, database) = (runtime(), runtime(), Database::free());
+    let cache = first.block_on(async {
+        let settings = CacheSettings::default().with_load_linger(Duration::from_millis(50));
+        let cache = Cache::builder("row").settings(settings).loader(database).build().expect("a cache");
+        let reader = reader(&cache);
+        wait_until("it waits", || async { cache.inner.flights.newest() == 1 }).await;
+        reader.abort();
+        cache
+    });
+    let read = async { tokio::time::timeout(WAIT_MAX, cache.get(&8)).await };
+    assert_eq!(second.block_on(read).expect("in time").expect("a value"), Some(1));
+}

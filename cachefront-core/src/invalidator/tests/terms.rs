@@ -88,3 +88,19 @@ async fn a_standby_that_decided_before_another_takeover_waits_again() {
     assert_eq!((scene.term().await, first.status().state), (4, CdcState::Standby), "its decision was ten seconds old");
     assert_eq!(second.status().state, CdcState::Running);
 }
+
+/// Each check is shorter than a heartbeat; together they are longer than the standbys' patience.
+#[tokio::test(start_paused = true)]
+async fn many_short_checks_of_tables_are_no_silence() {
+    let (scene, checks) = (Scene::new(), SlowChecks::default());
+    let caches = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let standby = scene.start(&caches, &SlowChecks::default()).await;
+    let holder = scene.start(&caches, &checks).await;
+    wait_until("the other one stands by", || async { standby.status().state == CdcState::Standby }).await;
+    let term = scene.term().await;
+    checks.0.store(200, Ordering::SeqCst);
+    scene.source.commit([Change::Tables { tables: vec!["shop.row".into()], reason: "ALTER TABLE".into() }]);
+    pause(Duration::from_secs(10)).await;
+    assert_eq!((scene.term().await, standby.status().state), (term, CdcState::Standby));
+    assert!(holder.status().applied.covers(&scene.source.executed()));
+}
