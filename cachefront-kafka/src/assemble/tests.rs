@@ -227,7 +227,7 @@ fn a_topic_that_is_mapped_no_more_is_no_loss() {
 }
 
 #[test]
-fn a_rewound_topic_that_ends_before_its_last_record_was_created_again() {
+fn a_topic_that_ends_before_its_last_record_was_created_again() {
     let mut resume = resumed().resume();
     resume.set("t.app.users", 0, ResumePoint { next: 10, seen: Some((100, 1)) });
     let found = partitions().map(|partition| (partition, Bounds { low: 0, high: 100 }));
