@@ -7,7 +7,7 @@ use crate::settings::OnLag;
 
 impl<K, V, C> CacheBuilder<K, V, C> {
     /// Sets what plain reads do while the change log is applied later than `objective`, or by no invalidator: the two
-    /// settings [`freshness_objective`](CacheSettings::freshness_objective) and [`on_lag`](CacheSettings::on_lag).
+    /// settings [`freshness_objective`](crate::CacheSettings::freshness_objective) and [`on_lag`](crate::CacheSettings::on_lag).
     ///
     /// With [`OnLag::ShortenTtl`] a plain read is never older than `objective`, plus that time, plus its own load. Session
     /// and bounded reads prove more and are not affected; a cache that is kept correct by time has no objective.
@@ -29,7 +29,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Serves a value for this long after its time to live, while one process loads it again in the background: no reader
     /// waits when a hot value expires. Invalidations take effect at once, as always.
     ///
-    /// Sets [`CacheSettings::stale_while_revalidate`]. Default: 0: a value that has expired is a miss.
+    /// Sets [`CacheSettings::stale_while_revalidate`](crate::CacheSettings::stale_while_revalidate). Default: 0: a value that has expired is a miss.
     pub fn stale_while_revalidate(mut self, duration: Duration) -> Self {
         self.ages.stale_while_revalidate = Some(duration);
         self
@@ -38,7 +38,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Loads values again in the background before their time to live ends, at random, so that hot values do not expire at
     /// all: 1.0 is a good value, more is earlier (XFetch).
     ///
-    /// Sets [`CacheSettings::early_refresh`]. Default: 0.0: never.
+    /// Sets [`CacheSettings::early_refresh`](crate::CacheSettings::early_refresh). Default: 0.0: never.
     pub fn early_refresh(mut self, factor: f64) -> Self {
         self.ages.early_refresh = Some(factor);
         self
@@ -48,7 +48,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// invalidated or has expired. Needs a process-local tier, which keeps such values. [`Hit::stale`](crate::Hit::stale) is then
     /// true; session and bounded reads, and reads of other keys, return the error.
     ///
-    /// Sets [`CacheSettings::stale_if_error`]. Default: 0: an error is returned.
+    /// Sets [`CacheSettings::stale_if_error`](crate::CacheSettings::stale_if_error). Default: 0: an error is returned.
     ///
     /// ```
     /// use std::time::Duration;
@@ -67,7 +67,7 @@ impl<K, V, C> CacheBuilder<K, V, C> {
     /// Waits this long for a load if there is a value for [`stale_if_error`](Self::stale_if_error), and then serves that value;
     /// the load goes on and its value is stored. Needs `stale_if_error`.
     ///
-    /// Sets [`CacheSettings::load_soft_timeout`]. Default: 0: it waits for the load.
+    /// Sets [`CacheSettings::load_soft_timeout`](crate::CacheSettings::load_soft_timeout). Default: 0: it waits for the load.
     pub fn load_soft_timeout(mut self, duration: Duration) -> Self {
         self.ages.load_soft_timeout = Some(duration);
         self
