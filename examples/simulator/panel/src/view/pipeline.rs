@@ -244,7 +244,7 @@ fn words(context: &PageContext<'_>) -> [String; 3] {
         (true, Mode::Cdc) => format!("applied {}", view.applied.as_deref().map_or("–".to_owned(), short)),
     };
     let store = match moment.verdict.compared {
-        _ if faults.store_cut => "cut: reads bypass it".to_owned(),
+        _ if faults.store_cut => "cut: bypassed".to_owned(),
         _ if moment.store_away => away(),
         0 if moment.verdict.word == Word::Unknown => "entries unknown".to_owned(),
         compared => format!("{} compared", grouped(compared)),
