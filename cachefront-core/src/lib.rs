@@ -32,6 +32,7 @@ pub mod backoff;
 mod breaker;
 pub mod bus;
 mod cache;
+mod caught;
 mod checkpoint;
 pub mod clock;
 pub mod codec;

@@ -9,7 +9,7 @@ use cachefront_core::{StoreKey, Timestamp};
 use cachefront_redis::{RedisSettings, RedisStore, testing};
 use cachefront_testkit::server::redis::Redis;
 
-use crate::connection::{MAPPING, key, meta};
+use crate::connection::{key, lease_of, meta};
 use crate::fixture::raw;
 
 const SHARDS: u32 = 5;
@@ -24,15 +24,9 @@ async fn store(redis: &Redis, namespace: &str, scan_steps_max: usize) -> RedisSt
 /// Takes a lease on each key, which writes an entry without a value.
 async fn fill(store: &RedisStore, ids: std::ops::Range<u64>) {
     for id in ids {
-        let request = LeaseRequest {
-            key: &key(id),
-            token: Token::from_u128(1).expect("a token"),
-            duration: Duration::from_secs(600),
-            mode: InvalidationMode::Ttl,
-            mapping: MAPPING,
-            schema_version: 1,
-            reload: false,
-        };
+        let (key, token) = (key(id), Token::from_u128(1).expect("a token"));
+        let request =
+            LeaseRequest { duration: Duration::from_secs(600), ..lease_of(&key, token, InvalidationMode::Ttl) };
         let reply = store.lease(&request).await.expect("a reply");
         assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
     }

@@ -10,7 +10,7 @@ use cachefront_redis::{RedisStore, testing};
 use cachefront_testkit::server::{Cluster, shared_cluster};
 use cachefront_testkit::{stack, unique, wait};
 
-use crate::connection::{MAPPING, key, meta};
+use crate::connection::{key, lease_of, meta};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -130,15 +130,9 @@ async fn a_clear_while_a_slot_is_being_moved_is_refused() {
     let empty = cluster.empty_node().await;
     let namespace = unique::namespace();
     let store = RedisStore::builder(&cluster.url()).namespace(&namespace).connect().await.expect("a store");
-    let request = LeaseRequest {
-        key: &key(1),
-        token: Token::from_u128(1).expect("a token"),
-        duration: Duration::from_secs(600),
-        mode: InvalidationMode::Ttl,
-        mapping: MAPPING,
-        schema_version: 1,
-        reload: false,
-    };
+    let (leased, token) = (key(1), Token::from_u128(1).expect("a token"));
+    let request =
+        LeaseRequest { duration: Duration::from_secs(600), ..lease_of(&leased, token, InvalidationMode::Ttl) };
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     let meta = testing::meta_key(&namespace, key(1).shard(64));
     let (slot, from) = (cluster.slot_of(&meta).await, cluster.owner_of(&meta).await);

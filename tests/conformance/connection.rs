@@ -51,15 +51,8 @@ async fn readers_fail_fast_and_come_back_with_the_server() {
     wait::until_async("readers are served again", WAIT, async || store.get(&key(1)).await.is_ok()).await;
     let mut writer = store.writer().await.expect("a writer");
     writer.flush(&meta(1, 1)).await.expect("a flush");
-    let request = LeaseRequest {
-        key: &key(1),
-        token: Token::from_u128(1).expect("a token"),
-        duration: Duration::from_secs(60),
-        mode: InvalidationMode::Cdc,
-        mapping: MAPPING,
-        schema_version: 1,
-        reload: false,
-    };
+    let (key, token) = (key(1), Token::from_u128(1).expect("a token"));
+    let request = lease_of(&key, token, InvalidationMode::Cdc);
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
 }
 
@@ -77,7 +70,7 @@ async fn a_server_that_hangs_is_a_timeout() {
     wait::until_async("readers are served again", WAIT, async || store.get(&key(1)).await.is_ok()).await;
 }
 
-fn lease_of(key: &StoreKey, token: Token, mode: InvalidationMode) -> LeaseRequest<'_> {
+pub(crate) fn lease_of(key: &StoreKey, token: Token, mode: InvalidationMode) -> LeaseRequest<'_> {
     let duration = Duration::from_secs(60);
     LeaseRequest { key, token, duration, mode, mapping: MAPPING, schema_version: 1, reload: false }
 }
@@ -148,15 +141,8 @@ async fn forgotten_scripts_are_loaded_again() {
 async fn a_peek_does_not_count_as_a_use() {
     let redis = Redis::start().await;
     let store = store_in(&redis).await;
-    let request = LeaseRequest {
-        key: &key(1),
-        token: Token::from_u128(1).expect("a token"),
-        duration: Duration::from_secs(60),
-        mode: InvalidationMode::Ttl,
-        mapping: MAPPING,
-        schema_version: 1,
-        reload: false,
-    };
+    let (leased, token) = (key(1), Token::from_u128(1).expect("a token"));
+    let request = lease_of(&leased, token, InvalidationMode::Ttl);
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     let mut raw = raw(&redis.url()).await;
     let named: Vec<String> = redis::cmd("KEYS").arg("*users:1").query_async(&mut raw).await.expect("names");

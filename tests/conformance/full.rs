@@ -14,7 +14,7 @@ use cachefront_redis::RedisStore;
 use cachefront_testkit::server::{Cluster, redis::Redis};
 use cachefront_testkit::unique;
 
-use crate::connection::{MAPPING, key, meta};
+use crate::connection::{MAPPING, key, lease_of, meta};
 
 const ORIGIN: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
 
@@ -22,8 +22,7 @@ const LONG: Duration = Duration::from_secs(600);
 
 async fn leases(store: &RedisStore, id: u64, reload: bool) -> cachefront_core::Result<Token> {
     let (key, token) = (key(id), Token::from_u128(1 + u128::from(id)).expect("a token"));
-    let mode = InvalidationMode::Cdc;
-    let request = LeaseRequest { key: &key, token, duration: LONG, mode, mapping: MAPPING, schema_version: 1, reload };
+    let request = LeaseRequest { duration: LONG, reload, ..lease_of(&key, token, InvalidationMode::Cdc) };
     let reply = store.lease(&request).await?;
     assert!(matches!(reply, LeaseReply::Granted { .. }), "{reply:?}");
     Ok(token)

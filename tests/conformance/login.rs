@@ -3,16 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachefront_core::store::{
-    Applied, Expected, Generation, Invalidation, InvalidationMode, LeaseReply, LeaseRequest, Store, Token,
-};
+use cachefront_core::store::{Applied, Expected, Generation, Invalidation, InvalidationMode, LeaseReply, Store, Token};
 use cachefront_core::{Error, ErrorKind, Timestamp};
 use cachefront_redis::{RedisSettings, RedisStore, testing};
 use cachefront_testkit::server::redis::Redis;
 use cachefront_testkit::server::{Cluster, SentinelGroup};
 use cachefront_testkit::{port, wait};
 
-use crate::connection::{MAPPING, key, meta};
+use crate::connection::{key, lease_of, meta};
 
 async fn refused(url: &str) -> Error {
     let error = RedisStore::connect(url).await.expect_err("refused");
@@ -82,15 +80,8 @@ async fn the_rights_that_are_asked_for_suffice() {
     let held = Expected { generation: Generation(7), term: 1, applied_order: 5 };
     let applied = Applied { order: 6, checkpoint: Default::default(), source_time: Timestamp::UNKNOWN };
     writer.commit(&held, &applied).await.expect("a commit");
-    let request = LeaseRequest {
-        key: &key(1),
-        token: Token::from_u128(1).expect("a token"),
-        duration: Duration::from_secs(60),
-        mode: InvalidationMode::Cdc,
-        mapping: MAPPING,
-        schema_version: 1,
-        reload: false,
-    };
+    let (leased, token) = (key(1), Token::from_u128(1).expect("a token"));
+    let request = lease_of(&leased, token, InvalidationMode::Cdc);
     assert!(matches!(store.lease(&request).await.expect("a reply"), LeaseReply::Granted { .. }));
     store.bus().subscribe().await.expect("a reader of the bus");
     assert!(store.peek(&key(1)).await.expect("a reading").entry.is_some());

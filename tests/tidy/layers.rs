@@ -12,6 +12,7 @@ const ORDERS: [Order; 7] = [
         "cachefront-core/src",
         &[
             "error",
+            "caught",
             "clock",
             "backoff",
             "striped",

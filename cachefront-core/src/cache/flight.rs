@@ -79,11 +79,16 @@ pub(crate) enum Joined<K: Hash + Eq, V> {
 impl<K: Hash + Eq, V> Flights<K, V> {
     /// Removes a flight, so that no later reader joins it.
     pub(crate) fn detach(&self, key: &K, flight: &Arc<Flight<V>>) {
-        let mut shard = lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS]);
+        let mut shard = self.shard(key);
         // A later flight may have replaced this one: it stays.
         if shard.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
             shard.remove(key);
         }
+    }
+
+    /// Locks the part of the table that has `key`.
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Table<K, V>> {
+        lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
 }
 
@@ -182,11 +187,6 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     #[cfg(test)]
     pub(crate) fn waiters_or_none(&self, key: &K) -> Option<usize> {
         self.shard(key).get(key).map(|flight| Arc::strong_count(flight) - 2)
-    }
-
-    /// Locks the part of the table that has `key`.
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> MutexGuard<'_, Table<K, V>> {
-        lock(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
 }
 

@@ -30,20 +30,22 @@ pub(super) trait Merge<K, V>: Send + Sync {
 }
 
 /// The loads that wait.
-pub(super) struct Merger<K: Hash + Eq, V> {
-    waiting: Mutex<Vec<PendingLoad<K, V>>>,
+pub(super) struct Merger<K: Hash + Eq, V>(Mutex<Waiting<K, V>>);
+
+struct Waiting<K: Hash + Eq, V> {
+    loads: Vec<PendingLoad<K, V>>,
     /// The runtime of the last timer.
-    timer: Mutex<Option<Id>>,
+    timer: Option<Id>,
 }
 
 impl<K: Hash + Eq, V> Merger<K, V> {
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), timer: Mutex::default() }
+        Self(Mutex::new(Waiting { loads: Vec::new(), timer: None }))
     }
 
     /// No code panics while it holds the lock.
-    fn lock(&self) -> MutexGuard<'_, Vec<PendingLoad<K, V>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,18 +53,18 @@ impl<K: Hash + Eq + Send + Sync, V: Send + Sync> Merge<K, V> for Merger<K, V> {
     fn add(&self, loads: Vec<PendingLoad<K, V>>) -> bool {
         let mut waiting = self.lock();
         let here = current_runtime();
-        let last = std::mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), here);
-        let needs_timer = waiting.is_empty() || last != here;
-        waiting.extend(loads);
+        let needs_timer = waiting.loads.is_empty() || waiting.timer != here;
+        waiting.timer = here;
+        waiting.loads.extend(loads);
         needs_timer
     }
 
     fn take(&self, max: usize, full: bool) -> Vec<PendingLoad<K, V>> {
-        let mut waiting = self.lock();
-        if full && waiting.len() < max {
+        let loads = &mut self.lock().loads;
+        if full && loads.len() < max {
             return Vec::new();
         }
-        let count = waiting.len().min(max);
-        waiting.drain(..count).collect()
+        let count = loads.len().min(max);
+        loads.drain(..count).collect()
     }
 }

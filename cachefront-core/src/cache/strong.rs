@@ -21,7 +21,7 @@ use crate::cache::load_gate::Fresh;
 use crate::cache::many::{Found, cancelled};
 use crate::cache::plan::Work;
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::CacheKey;
 
 impl<K, V> Inner<K, V>
@@ -140,7 +140,7 @@ where
     }
 
     /// Reports the load of a value that is not stored.
-    fn note_fresh(&self, key: &K, began: Timestamp, loaded: Result<&Fresh<V>, &crate::error::Error>) {
+    fn note_fresh(&self, key: &K, began: Timestamp, loaded: Result<&Fresh<V>, &Error>) {
         if self.observer.is_some() {
             let loaded = loaded.map(|fresh| Loaded {
                 value: fresh.value.clone(),

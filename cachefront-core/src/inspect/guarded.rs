@@ -17,7 +17,7 @@ pub(super) struct Guarded<W>(pub(super) W);
 
 /// Calls the user's code.
 fn caught<T>(what: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(panicked(what)))
+    crate::caught::caught(call, || panicked(what))
 }
 
 /// Awaits the user's code.

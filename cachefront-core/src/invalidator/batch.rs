@@ -1,7 +1,6 @@
 //! Maps a source's batch to the keys that it makes stale, each once.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
@@ -255,9 +254,8 @@ pub(crate) fn plan(batch: &Batch, caches: &Caches, observed: bool) -> Plan {
 /// Calls a cache's map. A panic is an error of this cache: it would end the invalidator of all, here and in each process that takes
 /// over, because each reads the same row.
 fn caught<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    let panicked =
-        |_| Err(Error::new(ErrorKind::Corrupt, "the mapping panicked: return an error from `depends_on` instead"));
-    std::panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked)
+    let panicked = || Error::new(ErrorKind::Corrupt, "the mapping panicked: return an error from `depends_on` instead");
+    crate::caught::caught(call, panicked)
 }
 
 /// Makes `keys` the keys of a row change; a key may occur more than once. Only a cache whose mapping fails is flushed.

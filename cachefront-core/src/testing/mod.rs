@@ -19,6 +19,8 @@ mod scripted_source;
 pub mod source_suite;
 mod store_suite;
 mod wait;
+#[cfg(test)]
+mod warnings;
 
 pub use crate::store::Operation;
 pub use contracts::{check_codec, check_gate, check_key_map};
@@ -28,3 +30,5 @@ pub use scripted_source::ScriptedSource;
 pub use source_suite::SourceFixture;
 pub use store_suite::{LAWS, Law, StoreFixture, law};
 pub use wait::{WAIT_MAX, wait_for, wait_until};
+#[cfg(test)]
+pub(crate) use warnings::Warnings;

@@ -2,8 +2,24 @@
 
 use super::levels::Server;
 use super::*;
+use crate::IntoStore;
 use crate::settings::OnLag;
 use crate::testing::TokioClock;
+
+/// A fenced cache that loads from this replica.
+fn fenced(store: impl IntoStore, clock: Arc<dyn Clock>, server: Server) -> Cache<u64, u64> {
+    Cache::builder("row")
+        .shared(store)
+        // The invalidators of these tests have no watermark.
+        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
+        .clock(clock)
+        .loader(server)
+        .loads_from("replica")
+        .fenced()
+        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
+        .build()
+        .expect("a cache")
+}
 
 struct Scene {
     server: Server,
@@ -14,17 +30,7 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
-        let cache: Cache<u64, u64> = Cache::builder("row")
-            .shared(Arc::clone(&store))
-            // The invalidator of this test has no watermark.
-            .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
-            .clock(Arc::new(TokioClock::new()))
-            .loader(server.clone())
-            .loads_from("replica")
-            .fenced()
-            .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
-            .build()
-            .expect("a cache");
+        let cache = fenced(Arc::clone(&store), Arc::new(TokioClock::new()), server.clone());
         let invalidator = ManualInvalidator::covering(&store, cache.key_map().mapping()).await;
         Self { server, invalidator, cache }
     }
@@ -88,16 +94,7 @@ async fn while_an_invalidation_is_not_applied_its_fence_is_waited_for() {
 async fn many_keys_ask_for_their_fences_less_and_less_often() {
     let (memory, server) = (MemoryStore::new("t"), Server::replica());
     let store = crate::testing::FaultyStore::new(memory.clone());
-    let cache: Cache<u64, u64> = Cache::builder("row")
-        .shared(store.clone())
-        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
-        .clock(Arc::new(TokioClock::new()))
-        .loader(server)
-        .loads_from("replica")
-        .fenced()
-        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
-        .build()
-        .expect("a cache");
+    let cache = fenced(store.clone(), Arc::new(TokioClock::new()), server);
     let mut invalidator = ManualInvalidator::covering(&memory, cache.key_map().mapping()).await;
     let order = invalidator.held.applied_order + 1;
     invalidator.writer.raise_high_watermark(&invalidator.held, order).await.expect("raised");
@@ -113,16 +110,7 @@ async fn many_keys_ask_for_their_fences_less_and_less_often() {
 async fn a_clock_that_is_set_back_does_not_prolong_a_fence() {
     let (store, server) = (Arc::new(MemoryStore::new("t")), Server::replica());
     let clock = super::levels::SetBack::new();
-    let cache: Cache<u64, u64> = Cache::builder("row")
-        .shared(Arc::clone(&store))
-        .settings(CacheSettings::default().with_on_lag(OnLag::Serve))
-        .clock(Arc::<super::levels::SetBack>::clone(&clock))
-        .loader(server)
-        .loads_from("replica")
-        .fenced()
-        .depends_on("shop.row", |row: &RowImage| Ok(vec![row.get::<u64>("id")?]))
-        .build()
-        .expect("a cache");
+    let cache = fenced(Arc::clone(&store), Arc::<super::levels::SetBack>::clone(&clock), server);
     let mut invalidator = ManualInvalidator::covering(&store, cache.key_map().mapping()).await;
     let order = invalidator.held.applied_order + 1;
     invalidator.writer.raise_high_watermark(&invalidator.held, order).await.expect("raised");

@@ -10,9 +10,8 @@ use crate::bus::{BusMessage, BusRead, BusReader, InvalidationBus};
 use crate::cache::Local;
 use crate::error::Result;
 use crate::event::Batch;
-use crate::gate::VisibilityGate;
 use crate::key::StoreKey;
-use crate::source::{BatchLimits, ChangeSource, Checkpoint, SourceProbe, TableFilter};
+use crate::source::{BatchLimits, ChangeSource, LayeredSource, SourceLayer};
 use crate::store::{
     Applied, Cover, Coverage, Expected, Fill, FillReply, Generation, LeaseReply, LeaseRequest, MappingId, Meta,
     Reading, ServerId, StoreWriter, Token,
@@ -229,42 +228,15 @@ impl BusReader for Reader {
     }
 }
 
-/// A source whose reading can be held up: a backlog, a slow reconnect.
+/// Reading that can be held up: a backlog, a slow reconnect.
 #[derive(Debug)]
-struct HeldUp {
-    inner: ScriptedSource,
-    held: watch::Receiver<bool>,
-}
+struct HeldUp(watch::Receiver<bool>);
 
 #[async_trait]
-impl ChangeSource for HeldUp {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    async fn preflight(&mut self, filter: &TableFilter) -> Result<Vec<String>> {
-        self.inner.preflight(filter).await
-    }
-
-    async fn open(&mut self, from: &Checkpoint, filter: &TableFilter) -> Result<()> {
-        self.inner.open(from, filter).await
-    }
-
-    async fn next_batch(&mut self, limits: &BatchLimits) -> Result<Batch> {
-        let _ = self.held.wait_for(|held| !held).await;
-        self.inner.next_batch(limits).await
-    }
-
-    async fn acknowledge(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.inner.acknowledge(checkpoint).await
-    }
-
-    fn probe(&self) -> Arc<dyn SourceProbe> {
-        self.inner.probe()
-    }
-
-    fn gate(&self) -> Option<Arc<dyn VisibilityGate>> {
-        self.inner.gate()
+impl SourceLayer for HeldUp {
+    async fn next_batch(&mut self, source: &mut dyn ChangeSource, limits: &BatchLimits) -> Result<Batch> {
+        let _ = self.0.wait_for(|held| !held).await;
+        source.next_batch(limits).await
     }
 }
 
@@ -296,7 +268,7 @@ impl Scene {
         table.set(1, 10);
         source.commit([row(1)]);
         let held = watch::Sender::new(false);
-        let log = HeldUp { inner: source.clone(), held: held.subscribe() };
+        let log = LayeredSource::around(source.clone(), HeldUp(held.subscribe()));
         let cdc = Cdc::new(log).bind(&filler).clock(Arc::<TokioClock>::clone(&clock)).spawn().expect("spawned");
         cdc.ready().await.expect("ready");
         assert_eq!(filler.get(&1).await.expect("a value"), Some(10));

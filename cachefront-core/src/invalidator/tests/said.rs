@@ -1,59 +1,9 @@
 //! What the status and the log say of an invalidator.
 
-use std::fmt;
-
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
-
 use super::coverage::Shop;
 use super::liveness::{Scene, pause};
 use super::*;
-
-/// Collects the messages of warnings and errors.
-#[derive(Clone, Default)]
-struct Messages(Arc<Mutex<Vec<String>>>);
-
-impl Messages {
-    /// Returns the number of messages with these words.
-    fn count(&self, words: &str) -> usize {
-        self.0.lock().expect("unpoisoned").iter().filter(|message| message.contains(words)).count()
-    }
-}
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.0 = format!("{value:?}");
-        }
-    }
-}
-
-impl Subscriber for Messages {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().expect("unpoisoned").push(text.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
+use crate::testing::Warnings;
 
 #[tokio::test(start_paused = true)]
 async fn the_reason_why_a_cache_is_not_covered_outlives_a_session() {
@@ -89,9 +39,9 @@ async fn the_reason_why_a_cache_is_not_covered_outlives_a_session() {
 
 #[tokio::test(start_paused = true)]
 async fn a_standby_says_when_a_holder_of_another_release_works() {
-    let messages = Messages::default();
+    let messages = Warnings::default();
     // While there is one subscriber only, what another test's thread logs first is off for all threads.
-    let _second = tracing::Dispatch::new(Messages::default());
+    let _second = tracing::Dispatch::new(Warnings::default());
     let _guard = tracing::subscriber::set_default(messages.clone());
     let shop = Shop::new();
     let (old, older, new) = (shop.process(), shop.process(), shop.process());
@@ -155,8 +105,8 @@ async fn a_standby_says_no_lag() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_at_a_closed_gate_is_no_failure() {
-    let messages = Messages::default();
-    let _second = tracing::Dispatch::new(Messages::default());
+    let messages = Warnings::default();
+    let _second = tracing::Dispatch::new(Warnings::default());
     let _guard = tracing::subscriber::set_default(messages.clone());
     let scene = Scene::new();
     scene.source.hide();
